@@ -1,0 +1,23 @@
+"""Settings that are declared once and know where their values came from."""
+
+from dynamo_core.args.groups import (
+    ComponentSettings,
+    ModelSettings,
+    RuntimeSettings,
+    StatusSettings,
+)
+from dynamo_core.args.origins import Origin
+from dynamo_core.args.parser import Arguments, DynamoFlexibleArgumentParser
+from dynamo_core.args.settings import Settings, setting
+
+__all__ = [
+    "Arguments",
+    "ComponentSettings",
+    "DynamoFlexibleArgumentParser",
+    "ModelSettings",
+    "Origin",
+    "RuntimeSettings",
+    "Settings",
+    "StatusSettings",
+    "setting",
+]

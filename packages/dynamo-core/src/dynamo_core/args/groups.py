@@ -1,0 +1,85 @@
+"""The settings that components share, grouped by subject."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from dynamo_core.args.settings import Settings, setting
+from dynamo_core.ports import LAST_STATUS_PORT
+
+
+def default_discovery_path() -> str:
+    """A folder of this user alone, the same for all of their components on this machine."""
+    return str(Path(tempfile.gettempdir()) / f"dynamo-{os.getuid()}")
+
+
+class StatusSettings(Settings):
+    "Status and logs"
+
+    status_port: int = setting(
+        -1,
+        "Port of this process's /health, /live and /metrics; -1 for none, 0 for any free one. "
+        "The Rust runtime keeps it in 16 signed bits.",
+        env="DYN_SYSTEM_PORT",
+        ge=-1,
+        le=LAST_STATUS_PORT,
+    )
+    status_host: str = setting(
+        "127.0.0.1", "Address of the status port.", env="DYN_SYSTEM_HOST", metavar="HOST"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info",
+        "Level of this component and of the Rust runtime, which stays one level quieter below "
+        "debug because it reports every request.",
+    )
+    log_format: Literal["text", "json"] = setting("text", "Lines for people or one JSON object per line.")
+
+
+class RuntimeSettings(StatusSettings):
+    "Runtime: where components meet"
+
+    discovery_backend: Literal["file", "etcd", "kubernetes", "mem"] = setting(
+        "file", "Where components find each other; file needs no server, mem is one process only."
+    )
+    discovery_path: str = setting(
+        default_discovery_path(), "Folder of the file discovery backend.", env="DYN_FILE_KV", metavar="DIR"
+    )
+    etcd_endpoints: str = setting(
+        "http://127.0.0.1:2379", "Comma-separated etcd URLs.", env="ETCD_ENDPOINTS", metavar="URLS"
+    )
+    request_plane: Literal["tcp", "nats"] = setting("tcp", "Transport of requests.")
+    event_plane: Literal["zmq", "nats"] = setting("zmq", "Transport of KV events and metrics.")
+    nats_server: str = setting(
+        "nats://127.0.0.1:4222", "NATS URL.", env="NATS_SERVER", metavar="URL", secret=True
+    )
+    rpc_host: str = setting(
+        "127.0.0.1",
+        "Address that other components reach this one at; unauthenticated, so loopback unless asked.",
+        env="DYN_TCP_RPC_HOST",
+        metavar="HOST",
+    )
+    drain_timeout: float = setting(
+        30.0, "Seconds that streams in flight get to end when this component is stopped.", ge=0
+    )
+
+
+class ComponentSettings(Settings):
+    "Component: the name it is found under"
+
+    namespace: str = setting("dynamo", "Namespace; components meet only within one.")
+    component: str = setting(..., "Component name.")
+    endpoint: str = setting("generate", "Endpoint name.")
+
+
+class ModelSettings(Settings):
+    "Model"
+
+    model: str = setting(
+        ..., "Model folder, or a Hugging Face model id such as Qwen/Qwen3-0.6B.", metavar="MODEL"
+    )
+    served_model_name: str | None = setting(
+        None, "Name that clients ask for; the value of --model if left out.", metavar="NAME"
+    )

@@ -1,0 +1,33 @@
+"""`dynamo COMMAND …`: finds the command's file and runs it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from dynamo_core import __version__
+from dynamo_core.args.suggest import nearest
+from dynamo_core.errors import UserError
+
+COMMANDS = {"serve": "Start all components of a YAML file on this machine."}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point of the console script."""
+    words = sys.argv[1:] if argv is None else argv
+    if words and words[0] in COMMANDS:
+        command = importlib.import_module(f"dynamo_core.cli.{words[0]}")
+        try:
+            raise SystemExit(command.main(words[1:]))
+        except UserError as error:
+            print(f"dynamo {words[0]}: error: {error}", file=sys.stderr)
+            raise SystemExit(error.exit_code) from None
+    if words and words[0] == "--version":
+        print(f"dynamo {__version__}")
+        return
+    listing = "\n".join(f"  {name:<8} {text}" for name, text in COMMANDS.items())
+    usage = f"usage: dynamo COMMAND …\n\ncommands:\n{listing}\n\n`dynamo COMMAND --help` tells more."
+    if words and words[0] not in ("-h", "--help"):
+        print(f"dynamo: error: unknown command {words[0]!r}; {nearest(words[0], COMMANDS)}".rstrip("; "), file=sys.stderr)
+        raise SystemExit(2)
+    print(usage)

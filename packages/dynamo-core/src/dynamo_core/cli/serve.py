@@ -1,0 +1,48 @@
+"""`dynamo serve FILE`: start all components of a graph, watch them, stop them together."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+
+from dynamo_core.deploy.graph import read_graph
+from dynamo_core.deploy.plan import make_plan
+from dynamo_core.errors import UserError
+from dynamo_core.serve.supervisor import Supervisor
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise UserError(message, fix="see dynamo serve --help")
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; returns the exit code."""
+    parser = _Parser(
+        prog="dynamo serve",
+        description="Start all components of a YAML file as `python -m …` processes, wait until they "
+        "answer, and stop them together on Ctrl-C.",
+        epilog="Any key of the file can be overridden: --Worker.replicas=2, --Common.model M.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the graph")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands and exit")
+    parser.add_argument(
+        "--start-timeout", type=float, default=600.0, metavar="SECONDS", help="default %(default)s"
+    )
+    parser.add_argument(
+        "--drain-timeout",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="how long components may take to end their streams when stopped, default %(default)s",
+    )
+    options, overrides = parser.parse_known_args(argv)
+    plan = make_plan(read_graph(options.file, overrides))
+    if options.dry_run:
+        for process in plan.processes:
+            print(process.command())
+        return 0
+    supervisor = Supervisor(plan, start_timeout=options.start_timeout, drain_timeout=options.drain_timeout)
+    return asyncio.run(supervisor.run())

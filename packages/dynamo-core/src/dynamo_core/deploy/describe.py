@@ -1,0 +1,83 @@
+"""What a component says of itself, asked in the interpreter that runs it.
+
+    python -m dynamo_core.deploy.describe dynamo_frontend
+
+prints one JSON object. A component answers through its module's `parser()`; importing the module
+imports no engine. A module without `parser` is started as it is, with the flags it is given.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dynamo_core.errors import UserError
+
+TIMEOUT = 60.0
+"""Seconds; an import from a cold disk can take many."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """A component as a planner sees it."""
+
+    settings: Mapping[str, Mapping[str, Any]]
+    """By file key."""
+    engine: str
+    deployment: Mapping[str, Any]
+
+
+def describe(component: str, python: str) -> Description:
+    """Ask `python` for the component; `component` is a module, or a path to a file.
+
+    Raises `UserError` if it cannot be imported there.
+    """
+    command = [python, "-m", "dynamo_core.deploy.describe", component]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    except OSError as error:
+        raise UserError(f"cannot run {python}: {error.strerror}", fix="check the section's python:") from None
+    except subprocess.TimeoutExpired:
+        raise UserError(f"importing {component} took longer than {TIMEOUT:g} s") from None
+    if result.returncode != 0:
+        reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(
+            f"cannot import {component} in {python}: {reason}",
+            fix="install the package that has it there, or name another interpreter with python:",
+        )
+    answer = json.loads(result.stdout)
+    return Description(answer["settings"], answer["engine"], answer["deployment"] or {})
+
+
+def load(component: str) -> Any:
+    """Import a component's module the way `python -m` or `python FILE` would find it."""
+    if component.endswith(".py"):
+        spec = importlib.util.spec_from_file_location(Path(component).stem, component)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"no module at {component}")
+        sys.path.insert(0, str(Path(component).parent))
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        return module
+    found = importlib.util.find_spec(component)
+    is_package = found is not None and found.submodule_search_locations is not None
+    return importlib.import_module(f"{component}.__main__" if is_package else component)
+
+
+def main() -> None:
+    module = load(sys.argv[1])
+    blank: dict[str, Any] = {"settings": {}, "engine": "", "deployment": None}
+    answer = module.parser().describe() if hasattr(module, "parser") else blank
+    json.dump(answer, sys.stdout, default=str)
+
+
+if __name__ == "__main__":
+    main()

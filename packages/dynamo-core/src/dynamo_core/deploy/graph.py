@@ -1,0 +1,148 @@
+"""A serve file: one graph of components.
+
+    Common:                       # goes to every component that declares the setting
+      model: Qwen/Qwen3-0.6B
+    Frontend:
+      component: dynamo_frontend  # what `python -m` runs; a path to a .py file works as well
+      http-port: 8000
+    Worker:
+      component: dynamo_vllm.worker
+      python: .venv/bin/python    # optional: the interpreter that has this engine
+      replicas: 2
+      env: {HF_HOME: /models}
+      max-model-len: 4096         # the engine's own flags, same names
+
+Paths of components and interpreters are relative to the file.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dynamo_core.args.files import Entry, read_yaml
+from dynamo_core.args.origins import Located, Origin
+from dynamo_core.args.suggest import nearest
+from dynamo_core.errors import UserError
+
+RESERVED = ("component", "python", "replicas", "resources", "env")
+COMMON = "Common"
+_OVERRIDE = re.compile(r"--(?P<section>[A-Za-z][\w-]*)\.(?P<key>[\w-]+)(=(?P<value>.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Section:
+    """One component of the graph and what the user wrote about it."""
+
+    name: str
+    component: str
+    """A module, or the absolute path of a file."""
+    python: str
+    values: Mapping[str, Located]
+    """Settings and engine flags by file key."""
+    replicas: Located | None
+    env: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The sections of a serve file and what is common to them."""
+
+    source: str
+    common: Mapping[str, Located]
+    sections: tuple[Section, ...]
+
+
+def read_graph(path: Path, overrides: Sequence[str] = ()) -> Graph:
+    """Read a serve file; `overrides` are words such as `--Worker.replicas=2`, or that in two.
+
+    Raises `UserError` with all the problems found.
+    """
+    tree = {
+        name: _located(path, entry) for name, entry in read_yaml(path).items() if _is_section(path, name, entry)
+    }
+    problems = _override(tree, overrides)
+    common = tree.pop(COMMON, {})
+    sections = []
+    for name, values in tree.items():
+        try:
+            sections.append(_section(path, name, values))
+        except UserError as error:
+            problems.append(str(error))
+    if not sections and not problems:
+        problems.append(f"{path}: the file names no component")
+    if problems:
+        raise UserError("\n".join(problems))
+    return Graph(str(path), common, tuple(sections))
+
+
+def _is_section(path: Path, name: str, entry: Entry) -> bool:
+    if not isinstance(entry.value, dict):
+        raise UserError(
+            f"{path}:{entry.line}: {name} must be a section with keys of its own, found {entry.value!r}",
+            fix=f"write settings for all components under {COMMON}:",
+        )
+    return True
+
+
+def _located(path: Path, entry: Entry) -> dict[str, Located]:
+    return {
+        key: Located(child.value, Origin("file", f"{path}:{child.line}"))
+        for key, child in entry.children.items()
+    }
+
+
+def _override(tree: dict[str, dict[str, Located]], words: Sequence[str]) -> list[str]:
+    """Apply `--Section.key value` words to the tree; returns what is wrong with them."""
+    problems = []
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        match = _OVERRIDE.fullmatch(word)
+        if match is None:
+            problems.append(f"unexpected argument {word!r}; overrides look like --Worker.replicas=2")
+            continue
+        section, key, text = match["section"], match["key"], match["value"]
+        if text is None:
+            text = queue.pop(0) if queue and not _OVERRIDE.fullmatch(queue[0]) else "true"
+        if section != COMMON and section not in tree:
+            problems.append(f"{word}: no section {section!r}; {nearest(section, tree)}".rstrip("; "))
+            continue
+        origin = Origin("flag", f"--{section}.{key}")
+        tree.setdefault(section, {})[key] = Located(yaml.safe_load(text), origin)
+    return problems
+
+
+def _section(path: Path, name: str, values: dict[str, Located]) -> Section:
+    reserved = {key: values.pop(key) for key in RESERVED if key in values}
+    if "component" not in reserved:
+        raise UserError(f"{path}: section {name} has no component:", fix="name the module, as for `python -m`")
+    component = str(reserved["component"].value)
+    python = reserved.get("python")
+    return Section(
+        name=name,
+        component=str((path.parent / component).resolve()) if component.endswith(".py") else component,
+        python=str(_beside(path, python.value)) if python else sys.executable,
+        values=values,
+        replicas=reserved.get("replicas"),
+        env=_environment(reserved.get("env")),
+    )
+
+
+def _beside(path: Path, other: Any) -> Path:
+    """A path of the file, absolute but with links kept: an interpreter is found by its link."""
+    return (path.parent / str(other)).absolute()
+
+
+def _environment(located: Located | None) -> dict[str, str]:
+    if located is None:
+        return {}
+    if not isinstance(located.value, dict):
+        raise UserError(f"{located.origin}: env must be a mapping of names to values, found {located.value!r}")
+    return {str(name): str(value) for name, value in located.value.items()}

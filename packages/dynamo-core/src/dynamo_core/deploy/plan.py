@@ -1,0 +1,119 @@
+"""From a graph to the exact processes that make it up."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dynamo_core.args.origins import Located
+from dynamo_core.args.parser import as_flags
+from dynamo_core.args.suggest import nearest
+from dynamo_core.deploy.describe import Description, describe
+from dynamo_core.deploy.graph import Graph, Section
+from dynamo_core.errors import UserError
+from dynamo_core.ports import free_ports
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of a plan."""
+
+    name: str
+    """`Worker/0`: section and replica."""
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    """What the user wrote under `env:`, nothing else."""
+    ready_url: str = ""
+    """Answers 200 once the process does its work; empty if it cannot tell."""
+
+    def command(self) -> str:
+        """What a person would type to start exactly this process."""
+        prefix = [f"{name}={shlex.quote(value)}" for name, value in self.env.items()]
+        return " ".join([*prefix, shlex.join(self.argv)])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that will be started, in order. Data only; starting it is somebody else's work."""
+
+    source: str
+    processes: tuple[Process, ...]
+
+
+def make_plan(
+    graph: Graph,
+    *,
+    ask: Callable[[str, str], Description] = describe,
+    ports: Iterator[int] | None = None,
+) -> Plan:
+    """Work out every process of a graph. Raises `UserError` with all the problems found.
+
+    `ask` describes a component in an interpreter, `ports` gives free ones.
+    """
+    ports = ports or free_ports()
+    problems: list[str] = []
+    processes: list[Process] = []
+    for section in graph.sections:
+        try:
+            description = ask(section.component, section.python)
+        except UserError as error:
+            problems.append(f"{section.name}: {error}")
+            continue
+        processes += _processes(graph, section, description, problems, ports)
+    if problems:
+        raise UserError("\n".join(problems))
+    return Plan(graph.source, tuple(processes))
+
+
+def _processes(
+    graph: Graph, section: Section, description: Description, problems: list[str], ports: Iterator[int]
+) -> list[Process]:
+    known = description.settings
+    shared = {key: located for key, located in graph.common.items() if key in known}
+    values = {**shared, **section.values}
+    if known and not description.engine:
+        for key in section.values.keys() - known.keys():
+            origin = section.values[key].origin
+            problems.append(f"{section.name}: {origin}: unknown key {key!r}; {nearest(key, known)}".rstrip("; "))
+    program = [section.component] if section.component.endswith(".py") else ["-m", section.component]
+    flags = [word for key, located in values.items() for word in as_flags(key, located.value)]
+    processes = []
+    for index in range(_replicas(section, description, problems)):
+        url, extra = _readiness(values, description, ports)
+        argv = (section.python, *program, *flags, *extra)
+        processes.append(Process(f"{section.name}/{index}", argv, section.env, url))
+    return processes
+
+
+def _replicas(section: Section, description: Description, problems: list[str]) -> int:
+    if section.replicas is None:
+        return int(description.deployment.get("replicas", 1))
+    value = section.replicas.value
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        problems.append(
+            f"{section.name}: replicas must be a whole number, found {value!r} (from {section.replicas.origin})"
+        )
+        return 0
+    return value
+
+
+def _readiness(
+    values: Mapping[str, Located], description: Description, ports: Iterator[int]
+) -> tuple[str, list[str]]:
+    """The URL that tells when a process is ready, and the flags that make it answer there."""
+    port_key = str(description.deployment.get("ready_port", "")).replace("_", "-")
+    if port_key not in description.settings:
+        return "", []
+
+    def value(key: str) -> Any:
+        return values[key].value if key in values else description.settings[key]["default"]
+
+    port, extra = int(value(port_key)), []
+    if port < 1:
+        port = next(ports)
+        extra = [f"--{port_key}", str(port)]
+    host = str(value(port_key.replace("-port", "-host")))
+    scheme = "https" if "tls-cert-path" in values else "http"
+    return f"{scheme}://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/health", extra

@@ -1,0 +1,52 @@
+"""The one module that reads and writes the process environment.
+
+Components take their settings as arguments. The environment is a source of settings (`read`), and
+the only way to tell the Rust runtime and the engines what they can read nowhere else (`publish`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from dynamo_core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable that a process sets for a library inside it, and why."""
+
+    name: str
+    value: str
+    why: str
+    setting: str = ""
+    """The setting that this variable carries. Its value has already been weighed against the
+    variable's old one, so that writing it is no conflict."""
+
+
+def read(name: str) -> str | None:
+    """The value of an environment variable, or None if it is not set."""
+    return os.environ.get(name)
+
+
+def snapshot() -> Mapping[str, str]:
+    """A copy of the whole environment, for child processes that inherit it."""
+    return dict(os.environ)
+
+
+def publish(variables: Iterable[Variable]) -> None:
+    """Set variables for the libraries in this process; call it before they are loaded.
+
+    Raises `UserError` if one of them is set to something else and no setting of ours has weighed
+    the two: the value that somebody chose is never replaced in silence.
+    """
+    for variable in variables:
+        present = os.environ.get(variable.name)
+        if present is not None and present != variable.value and not variable.setting:
+            raise UserError(
+                f"{variable.name} is set to {present!r}, but this component needs {variable.value!r} "
+                f"({variable.why})",
+                fix=f"unset {variable.name}",
+            )
+        os.environ[variable.name] = variable.value

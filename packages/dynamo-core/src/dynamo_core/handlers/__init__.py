@@ -1,0 +1,7 @@
+"""What the workers of every engine share: their life cycle and the types on the wire."""
+
+from dynamo_core.handlers.base import BaseWorker
+from dynamo_core.handlers.card import ModelCard
+from dynamo_core.handlers.types import Chunk, Request
+
+__all__ = ["BaseWorker", "Chunk", "ModelCard", "Request"]

@@ -1,0 +1,70 @@
+"""Whether a TCP port is free, and who holds it if not."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+
+from dynamo_core.errors import UserError
+
+FIRST_PORT = 20000
+LAST_STATUS_PORT = 32767
+
+
+def check_port(host: str, port: int, setting: str) -> None:
+    """Raise `UserError` if nothing can listen on `host:port`; a port below 1 is not checked.
+
+    `setting` is the key under which the port can be changed.
+    """
+    if port < 1:
+        return
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except socket.gaierror as error:
+        raise UserError(f"{host} is not an address of this machine: {error.strerror}") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(
+                f"port {port} is in use by {holder(port)}",
+                fix=f"stop that process, or choose another --{setting}",
+            ) from None
+        raise UserError(
+            f"cannot listen on {host}:{port}: {error.strerror}", fix=f"choose another --{setting}"
+        ) from None
+
+
+def free_ports(host: str = "127.0.0.1") -> Iterator[int]:
+    """Ports that nothing listens on at this moment, each once, in order.
+
+    They stay below 32768: the Rust runtime keeps its status port in 16 signed bits, and outgoing
+    connections, which take theirs from above, cannot steal one before it is used.
+    """
+    for port in range(FIRST_PORT, LAST_STATUS_PORT + 1):
+        try:
+            check_port(host, port, "")
+        except UserError:
+            continue
+        yield port
+    raise UserError(f"no port from {FIRST_PORT} to {LAST_STATUS_PORT} is free")
+
+
+def holder(port: int) -> str:
+    """The process that listens on a port, as a person would name it."""
+    import psutil
+
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except psutil.AccessDenied:
+        return "a process that this user may not see"
+    for connection in connections:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            try:
+                process = psutil.Process(connection.pid)
+                return f"{process.name()} (process {process.pid}, user {process.username()})"
+            except psutil.NoSuchProcess:
+                break
+    return "a process that this user may not see"

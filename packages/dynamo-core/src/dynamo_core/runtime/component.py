@@ -1,0 +1,138 @@
+"""Namespace → Component → Endpoint: the names under which components find each other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from dynamo_core.deploy.deployment import check_name
+from dynamo_core.errors import EngineShutdown
+from dynamo_core.handlers.card import ModelCard
+from dynamo_core.runtime.client import Client
+from dynamo_core.runtime.streams import Handler, Streams
+
+if TYPE_CHECKING:
+    from dynamo_core.runtime.distributed import DistributedRuntime
+
+__all__ = ["Client", "Component", "Endpoint", "Handler", "Namespace"]
+
+logger = logging.getLogger(__name__)
+
+
+class Namespace:
+    """A set of components that can find each other."""
+
+    def __init__(self, runtime: DistributedRuntime, name: str) -> None:
+        self.runtime = runtime
+        self.name = check_name("namespace", name)
+
+    def component(self, name: str) -> Component:
+        """A component of this namespace, whether it runs here or elsewhere."""
+        return Component(self, name)
+
+
+class Component:
+    """A named part of a graph; it runs as any number of instances."""
+
+    def __init__(self, namespace: Namespace, name: str) -> None:
+        self.namespace = namespace
+        self.name = check_name("component", name)
+
+    async def create_service(self) -> None:
+        """Announce that this process is an instance of the component.
+
+        The runtime needs nothing more of it; it logs where the others will look.
+        """
+        logger.info("serving %s.%s, found through %s", self.namespace.name, self.name, self.runtime.meeting_point)
+
+    def endpoint(self, name: str) -> Endpoint:
+        """An endpoint of this component."""
+        return Endpoint(self, name)
+
+    @property
+    def runtime(self) -> DistributedRuntime:
+        return self.namespace.runtime
+
+
+class Endpoint:
+    """One function of a component that others can call."""
+
+    def __init__(self, component: Component, name: str) -> None:
+        self.component = component
+        self.name = check_name("endpoint", name)
+        self.path = f"{component.namespace.name}.{component.name}.{name}"
+        self._runtime = component.runtime
+        self._rust = self._runtime.rust_endpoint(self.path)
+        self._has_model = False
+
+    async def client(self) -> Client:
+        """A client for this endpoint's instances."""
+        return Client(await self._rust.client(), self.path)
+
+    async def register_model(self, card: ModelCard) -> None:
+        """Tell frontends that this endpoint serves a model.
+
+        Call it once the engine can answer; what the card says is what routers believe.
+        """
+        from dynamo_core.runtime.model import register
+
+        await register(self._rust, card, status_server=self._runtime.has_status_server)
+        self._has_model = True
+
+    async def unregister(self) -> None:
+        """Leave discovery: no new request finds this instance. Requests in flight go on."""
+        if self._has_model:
+            from dynamo import _core
+
+            self._has_model = False
+            await _core.unregister_model(self._rust)
+        await self._rust.unregister_endpoint_instance()
+
+    async def serve_endpoint(
+        self, handler: Handler, *, until: Coroutine[Any, Any, None] | None = None
+    ) -> None:
+        """Serve `handler(request, context)`, an async generator, until the runtime is asked to stop.
+
+        Then the endpoint leaves discovery, and streams in flight get `drain_timeout` seconds to end
+        by themselves; what is left after that is ended with an error that lets the frontend move
+        the request to another worker.
+
+        `until` is watched meanwhile. When it raises, the endpoint leaves discovery at once, its
+        streams end the same way, and the exception comes out of here.
+        """
+        streams = Streams(handler)
+        serving = asyncio.ensure_future(self._rust.serve_endpoint(streams.serve, graceful_shutdown=True))
+        stopping = asyncio.ensure_future(self._runtime.stopping())
+        watched = [serving, stopping]
+        failure = asyncio.ensure_future(until) if until is not None else None
+        if failure is not None:
+            watched.append(failure)
+        try:
+            with self._runtime.serving(self):
+                done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                if serving in done:
+                    await serving
+                await self.unregister()
+                error = failure.exception() if failure is not None and failure.done() else None
+                await self._drain(streams, error)
+            await self._runtime.close()
+            await serving
+            if error is not None:
+                raise error
+        finally:
+            for task in watched:
+                task.cancel()
+
+    async def _drain(self, streams: Streams, error: BaseException | None) -> None:
+        budget = 0.0 if error is not None else self._runtime.drain_timeout
+        if len(streams) and budget:
+            logger.info("%s: waiting up to %g s for %d streams in flight", self.path, budget, len(streams))
+        try:
+            await asyncio.wait_for(streams.idle(), budget)
+        except TimeoutError:
+            if error is None:
+                logger.warning("%s: ending %d streams after %g s", self.path, len(streams), budget)
+            streams.end_all(EngineShutdown(str(error or "the worker was stopped")))
+            await streams.idle()

@@ -1,0 +1,225 @@
+"""A process's membership in a distributed graph."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dynamo_core import environment, logs
+from dynamo_core.environment import Variable
+from dynamo_core.errors import UserError
+from dynamo_core.ports import check_port
+from dynamo_core.runtime.component import Namespace
+
+if TYPE_CHECKING:
+    from dynamo_core.args import RuntimeSettings
+
+logger = logging.getLogger(__name__)
+
+_LOUD_TARGETS = {
+    "tower_http": "off",
+    "dynamo_llm::http::service::service_v2": "off",
+    "mm_routing": "error",
+    "dynamo_runtime::storage::kv": "off",
+    "dynamo_runtime::component": "off",
+    "dynamo_runtime::transports::event_plane": "error",
+    "dynamo_runtime::pipeline::network::egress::push_router": "error",
+    "dynamo_runtime::pipeline::network::ingress::push_handler": "off",
+    "dynamo_llm::discovery": "error",
+    "dynamo_llm::kv_router::publisher": "error",
+    "dynamo_llm::http::service::disconnect": "error",
+}
+"""Rust targets that call a 503 to a health probe, a text-only model, a client that leaves and every
+orderly shutdown an error or a warning. They speak at --log-level debug."""
+QUIET = ",".join(f"{target}={level}" for target, level in _LOUD_TARGETS.items())
+RUST_LEVELS = {
+    "debug": "debug",
+    "info": f"warn,{QUIET}",
+    "warning": f"error,{QUIET}",
+    "error": f"error,{QUIET}",
+}
+
+
+class DistributedRuntime:
+    """The Rust runtime of this process.
+
+    Open one with `async with DistributedRuntime.open(settings) as runtime`, or let `dynamo_worker`
+    do it. A process opens at most one at a time.
+    """
+
+    def __init__(self, rust: Any, settings: RuntimeSettings) -> None:
+        self._rust = rust
+        self._settings = settings
+        self._stopping = asyncio.Event()
+        self._closed = False
+        self._serving: set[object] = set()
+        self._drained = asyncio.Event()
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, settings: RuntimeSettings) -> AsyncIterator[DistributedRuntime]:
+        """Join the graph that `settings` name, and leave it at the end.
+
+        Raises `UserError` if discovery cannot be reached or is not safe to use.
+        """
+        check_port(settings.status_host, settings.status_port, "status-port")
+        environment.publish(variables(settings))
+        logs.configure(settings.log_level, settings.log_format)
+        if settings.discovery_backend == "file":
+            private_folder(Path(settings.discovery_path))
+        from dynamo import _core
+
+        try:
+            rust = _core.DistributedRuntime(
+                asyncio.get_running_loop(),
+                settings.discovery_backend,
+                settings.request_plane,
+                event_plane=settings.event_plane,
+            )
+        except Exception as error:
+            raise UserError(f"cannot join through {_meeting_point(settings)}: {error}") from error
+        runtime = cls(rust, settings)
+        try:
+            yield runtime
+        finally:
+            await runtime.close()
+
+    @property
+    def meeting_point(self) -> str:
+        """Where this process looks for others, and they for it."""
+        return _meeting_point(self._settings)
+
+    @property
+    def has_status_server(self) -> bool:
+        return self._settings.status_port >= 0
+
+    @property
+    def drain_timeout(self) -> float:
+        """Seconds that streams in flight get when this process is stopped."""
+        return self._settings.drain_timeout
+
+    def namespace(self, name: str) -> Namespace:
+        """A namespace of the graph."""
+        return Namespace(self, name)
+
+    def rust_endpoint(self, path: str) -> Any:
+        """The Rust runtime's endpoint for `namespace.component.endpoint`; for this package only."""
+        return self._rust.endpoint(path)
+
+    @property
+    def rust(self) -> Any:
+        """The Rust runtime itself; for this package only."""
+        return self._rust
+
+    @property
+    def is_serving(self) -> bool:
+        return bool(self._serving)
+
+    @contextlib.contextmanager
+    def serving(self, what: object) -> Iterator[None]:
+        """Count an endpoint in while it serves; the process is ready while one does."""
+        self._serving.add(what)
+        self.set_ready(True)
+        try:
+            yield
+        finally:
+            self._serving.discard(what)
+            if not self._serving:
+                self._drained.set()
+
+    async def serve_until_stopped(self, running: asyncio.Future[None]) -> None:
+        """Wait for something that the Rust side serves, and that ends when the runtime closes."""
+        stopping = asyncio.ensure_future(self.stopping())
+        with self.serving(running):
+            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if running.done():
+            await running
+        await self.close()
+        try:
+            await running
+        except Exception as interrupted:  # the Rust side has one type for everything
+            logger.debug("stopped while starting: %s", interrupted)
+
+    def set_ready(self, ready: bool) -> None:
+        """What `/health` on the status port answers: 200 if ready, else 503."""
+        self._rust.set_health_status(ready)
+
+    def stop(self) -> None:
+        """Ask every endpoint to leave discovery and drain. Returns at once."""
+        self.set_ready(False)
+        self._stopping.set()
+
+    async def stopping(self) -> None:
+        """Wait until somebody asks this runtime to stop."""
+        await self._stopping.wait()
+
+    async def close(self) -> None:
+        """Leave the graph once no endpoint serves any more. May be called more than once."""
+        self._stopping.set()
+        if self._serving:
+            await self._drained.wait()
+        if not self._closed:
+            self._closed = True
+            self._rust.shutdown()
+
+
+def variables(settings: RuntimeSettings) -> list[Variable]:
+    """The environment of the Rust runtime, which reads its settings nowhere else."""
+    host = "address that other components reach this one at"
+    found = [
+        Variable("DYN_TCP_RPC_HOST", settings.rpc_host, host, setting="rpc-host"),
+        Variable("DYN_TCP_RESPONSE_STREAM_HOST", settings.rpc_host, host),
+        Variable("DYN_EVENT_PLANE_HOST", settings.rpc_host, host),
+        Variable("DYN_SYSTEM_PORT", str(settings.status_port), "status server", setting="status-port"),
+        Variable("DYN_SYSTEM_HOST", settings.status_host, "status server", setting="status-host"),
+        Variable("DYN_LOG", RUST_LEVELS[settings.log_level], "log level", setting="log-level"),
+    ]
+    if settings.log_format == "json":
+        found.append(Variable("DYN_LOGGING_JSONL", "true", "log format", setting="log-format"))
+    if settings.discovery_backend == "file":
+        found.append(Variable("DYN_FILE_KV", settings.discovery_path, "discovery", setting="discovery-path"))
+    if settings.discovery_backend == "etcd":
+        found.append(
+            Variable("ETCD_ENDPOINTS", settings.etcd_endpoints, "discovery", setting="etcd-endpoints")
+        )
+    if "nats" in (settings.request_plane, settings.event_plane):
+        found.append(Variable("NATS_SERVER", settings.nats_server, "transport", setting="nats-server"))
+    return found
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder that only this user can write to, if it is not there yet.
+
+    Whoever can write to the discovery folder can send requests elsewhere. Raises `UserError` if it
+    belongs to somebody else or is open to everyone.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.stat()
+    except OSError as error:
+        raise UserError(
+            f"cannot use discovery folder {path}: {error.strerror}", fix="give another --discovery-path"
+        ) from None
+    if status.st_uid != os.getuid():
+        problem = f"belongs to user {status.st_uid}"
+    elif status.st_mode & stat.S_IWOTH:
+        problem = "is writable by everyone"
+    else:
+        return
+    raise UserError(
+        f"discovery folder {path} {problem}; others could redirect requests",
+        fix=f"chmod o-w {path}, or give another --discovery-path",
+    )
+
+
+def _meeting_point(settings: RuntimeSettings) -> str:
+    places = {"file": settings.discovery_path, "etcd": settings.etcd_endpoints}
+    place = places.get(settings.discovery_backend, "")
+    return f"{settings.discovery_backend} {place}".strip()

@@ -1,0 +1,87 @@
+"""The Rust runtime's OpenAI frontend, as a library call."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from dynamo_core import environment
+from dynamo_core.environment import Variable
+
+if TYPE_CHECKING:
+    from dynamo_core.runtime.distributed import DistributedRuntime
+
+RouterMode = Literal["round-robin", "random", "least-loaded", "power-of-two", "kv"]
+
+_ROUTER_MODES = {
+    "round-robin": "RoundRobin",
+    "random": "Random",
+    "least-loaded": "LeastLoaded",
+    "power-of-two": "PowerOfTwoChoices",
+    "kv": "KV",
+}
+
+
+@dataclass(frozen=True)
+class FrontendOptions:
+    """How to listen and how to route."""
+
+    namespace: str
+    """Only models of this namespace are served."""
+    http_host: str = "127.0.0.1"
+    http_port: int = 8000
+    router_mode: RouterMode = "round-robin"
+    migration_limit: int = 3
+    """How often one request may move to another worker after its worker was lost."""
+    tls_cert_path: str | None = None
+    tls_key_path: str | None = None
+
+
+def variables(options: FrontendOptions, drain_timeout: float) -> list[Variable]:
+    """What the Rust HTTP server reads from the environment only."""
+    return [
+        Variable("DYN_HTTP_SVC_HEALTH_PATH", "/health/runtime", "/health answers for the models, not the process"),
+        Variable(
+            "DYN_HTTP_GRACEFUL_SHUTDOWN_TIMEOUT_SECS",
+            str(max(1, round(drain_timeout))),
+            "responses in flight end within the drain budget",
+            setting="drain-timeout",
+        ),
+    ]
+
+
+async def serve_frontend(runtime: DistributedRuntime, options: FrontendOptions, *, source: str = "http") -> None:
+    """Serve OpenAI requests until the runtime is asked to stop.
+
+    `source` is `http`, or `text` for a chat in the terminal. Over HTTP, `/health` answers 200 if a
+    request would be answered now and 503 if not, with the names of the models.
+    """
+    from dynamo import _core
+
+    environment.publish(variables(options, runtime.drain_timeout))
+    arguments = _core.EntrypointArgs(
+        _core.EngineType.Dynamic,
+        http_host=options.http_host,
+        http_port=options.http_port,
+        router_config=_core.RouterConfig(getattr(_core.RouterMode, _ROUTER_MODES[options.router_mode])),
+        tls_cert_path=options.tls_cert_path,
+        tls_key_path=options.tls_key_path,
+        namespace=options.namespace,
+        migration_limit=options.migration_limit,
+    )
+    engine = await _core.make_engine(runtime.rust, arguments)
+    routes = [_core.FrontendRoute("GET", "/health", _health)] if source == "http" else None
+    running = asyncio.ensure_future(_core.run_input(runtime.rust, source, engine, routes))
+    await runtime.serve_until_stopped(running)
+
+
+def _health(context: Any) -> Any:
+    from dynamo import _core
+
+    ready = context.serving_ready_display_names()
+    listed = context.model_display_names()
+    body = {"status": "ready" if ready else "no model is ready", "models": ready}
+    if waiting := sorted(set(listed) - set(ready)):
+        body["waiting"] = waiting
+    return _core.FrontendResponse(200 if ready else 503, body)

@@ -1,0 +1,209 @@
+"""Starts the processes of a plan, waits until they are ready, and stops them all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Iterator
+
+from dynamo_core import environment
+from dynamo_core.deploy.plan import Plan, Process
+from dynamo_core.serve.output import LIMIT, Printer, pump
+
+PROBE_INTERVAL = 0.1
+"""Seconds between two questions for readiness."""
+STOP_MARGIN = 5.0
+"""Seconds that a process gets to end after the drain budget."""
+_PR_SET_PDEATHSIG = 1
+
+
+class Child:
+    """One running process of a plan."""
+
+    def __init__(self, plan: Process, process: asyncio.subprocess.Process, printer: Printer) -> None:
+        self.plan = plan
+        self.process = process
+        self.last: deque[str] = deque(maxlen=20)
+        self.ready = False
+        assert process.stdout is not None
+        self._output = asyncio.ensure_future(pump(process.stdout, plan.name, printer, self.last))
+
+    @classmethod
+    async def start(cls, plan: Process, printer: Printer) -> Child:
+        process = await asyncio.create_subprocess_exec(
+            *plan.argv,
+            env={**environment.snapshot(), **plan.env},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            limit=LIMIT,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+        return cls(plan, process, printer)
+
+    @property
+    def running(self) -> bool:
+        return self.process.returncode is None
+
+    async def exited(self) -> int:
+        """Wait until the process is gone and all it wrote is printed."""
+        code = await self.process.wait()
+        self.signal(signal.SIGKILL)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.shield(self._output), 1.0)
+        return code
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the process if it runs, to what it left behind if it does not."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if self.running:
+                self.process.send_signal(number)
+            else:
+                os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    async def wait_ready(self) -> None:
+        """Return once the process says that it is ready; one that cannot tell is ready at once."""
+        while self.plan.ready_url and not await asyncio.to_thread(_answers, self.plan.ready_url):
+            await asyncio.sleep(PROBE_INTERVAL)
+        self.ready = True
+
+
+class Supervisor:
+    """Runs a plan: all of it, or none.
+
+    When one process ends by itself the others are stopped; the exit code is that of the first one
+    that failed. SIGINT and SIGTERM stop everything in order; a second one kills.
+    """
+
+    def __init__(
+        self, plan: Plan, *, start_timeout: float, drain_timeout: float, printer: Printer | None = None
+    ) -> None:
+        self.plan = plan
+        self.start_timeout = start_timeout
+        self.drain_timeout = drain_timeout
+        self.printer = printer or Printer()
+        self.children: list[Child] = []
+        self._signals = 0
+        self._asked = asyncio.Event()
+
+    async def run(self) -> int:
+        """Run until something ends it; returns the exit code."""
+        self.printer.reserve([*(process.name for process in self.plan.processes), "serve"])
+        with self._handle_signals():
+            try:
+                for process in self.plan.processes:
+                    self._say(f"{process.name}: {process.command()}")
+                    self.children.append(await Child.start(process, self.printer))
+                return await self._watch()
+            finally:
+                await self._stop()
+
+    async def _watch(self) -> int:
+        began = time.monotonic()
+        asked = asyncio.ensure_future(self._asked.wait())
+        exits = {asyncio.ensure_future(child.exited()): child for child in self.children}
+        ready = asyncio.ensure_future(self._all_ready())
+        try:
+            await asyncio.wait(
+                {asked, ready, *exits}, timeout=self.start_timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+            if ready.done():
+                self._say(f"ready after {time.monotonic() - began:.1f} s {self._addresses()}".rstrip())
+                await asyncio.wait({asked, *exits}, return_when=asyncio.FIRST_COMPLETED)
+            return self._verdict(asked.done(), {c: t.result() for t, c in exits.items() if t.done()})
+        finally:
+            for task in (asked, ready, *exits):
+                task.cancel()
+
+    async def _all_ready(self) -> None:
+        await asyncio.gather(*(child.wait_ready() for child in self.children))
+
+    def _verdict(self, asked: bool, exited: dict[Child, int]) -> int:
+        for child, code in exited.items():
+            self._say(f"{child.plan.name} ended {_describe(code)}; its last line: {_last(child)}")
+        codes = [code for code in exited.values() if code != 0]
+        if codes:
+            return codes[0] if codes[0] > 0 else 1
+        if asked or exited:
+            return 0
+        late = ", ".join(child.plan.name for child in self.children if not child.ready)
+        self._say(f"not ready after {self.start_timeout:g} s: {late}")
+        return 1
+
+    async def _stop(self) -> None:
+        running = [child for child in self.children if child.running]
+        if running:
+            self._say(f"stopping {', '.join(child.plan.name for child in running)}")
+        for child in running:
+            child.signal(signal.SIGTERM)
+        ends = [asyncio.ensure_future(child.exited()) for child in self.children]
+        if not ends:
+            return
+        _, late = await asyncio.wait(ends, timeout=self.drain_timeout + STOP_MARGIN)
+        if late:
+            for child in self.children:
+                child.kill()
+            await asyncio.wait(late)
+
+    def _addresses(self) -> str:
+        urls = [c.plan.ready_url.removesuffix("/health") for c in self.children if "--status-port" not in c.plan.argv]
+        return ", ".join(url for url in urls if url)
+
+    def _say(self, text: str) -> None:
+        self.printer.line("serve", text)
+
+    @contextlib.contextmanager
+    def _handle_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def on_signal() -> None:
+            self._signals += 1
+            self._asked.set()
+            if self._signals > 1:
+                for child in self.children:
+                    child.kill()
+
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        for number in numbers:
+            loop.add_signal_handler(number, on_signal)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+
+def _answers(url: str) -> bool:
+    """Whether a GET is answered with 200. The certificate is our own child's, so it is not checked."""
+    context = ssl._create_unverified_context() if url.startswith("https") else None
+    try:
+        with urllib.request.urlopen(url, timeout=2.0, context=context) as response:
+            return bool(response.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _die_with_parent() -> None:
+    """Runs in the child before its program: SIGTERM when the supervisor is gone, however it went."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _describe(code: int) -> str:
+    return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+
+
+def _last(child: Child) -> str:
+    return next((line for line in reversed(child.last) if line.strip()), "(it wrote nothing)")

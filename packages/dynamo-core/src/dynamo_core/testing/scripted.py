@@ -1,0 +1,128 @@
+"""An engine that does what it is told: deterministic tokens, delays, and failures on demand.
+
+    python -m dynamo_core.testing.scripted --model FOLDER --token-delay 0.01
+
+The token at position p of a sequence depends on p alone: digits, then lower-case letters, in a
+circle. A stream that moves to another worker therefore shows any gap or repeat. A test double by
+design; everything around it is real.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncGenerator, Sequence
+
+from dynamo_core.args import (
+    ComponentSettings,
+    DynamoFlexibleArgumentParser,
+    ModelSettings,
+    RuntimeSettings,
+    Settings,
+    setting,
+)
+from dynamo_core.deploy import BaseDeployment
+from dynamo_core.errors import EngineShutdown, InvalidArgument, UserError
+from dynamo_core.handlers import BaseWorker, Chunk, ModelCard, Request
+from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
+from dynamo_core.runtime.context import Context
+from dynamo_core.testing.tiny_model import CONTEXT_LENGTH, encode
+
+ALPHABET = encode("0123456789abcdefghijklmnopqrstuvwxyz")
+
+
+class ScriptSettings(Settings):
+    "Script"
+
+    token_delay: float = setting(0.0, "Seconds before each token.", ge=0)
+    start_delay: float = setting(0.0, "Seconds that the engine takes to start.", ge=0)
+    fail_start: str | None = setting(None, "Fail to start, with this message.", metavar="MESSAGE")
+    die_after: int | None = setting(None, "The engine dies after this many tokens of one request.", ge=0)
+    kill_after: int | None = setting(None, "Like --die-after, with SIGKILL to the process.", ge=0)
+    trace: bool = setting(False, "Print when a request starts, ends and is cancelled.")
+
+
+class ScriptedSettings(ScriptSettings, ModelSettings, ComponentSettings, RuntimeSettings):
+    "The settings of the scripted engine"
+
+
+class Deployment(BaseDeployment):
+    name = "scripted"
+
+
+class ScriptedWorker(BaseWorker):
+    """BaseWorker at its smallest: no engine but a rule."""
+
+    def __init__(self, settings: ScriptedSettings) -> None:
+        super().__init__()
+        self.settings = settings
+
+    async def start(self) -> ModelCard:
+        if self.settings.fail_start:
+            raise UserError(self.settings.fail_start)
+        await asyncio.sleep(self.settings.start_delay)
+        name = self.settings.served_model_name or self.settings.model
+        return ModelCard(self.settings.model, name, context_length=CONTEXT_LENGTH, kv_block_size=16)
+
+    async def generate(self, request: Request, context: Context) -> AsyncGenerator[Chunk, None]:
+        prompt = len(request["token_ids"])
+        wanted = request["stop_conditions"].get("max_tokens") or 16
+        if prompt + wanted > CONTEXT_LENGTH:
+            raise InvalidArgument(f"prompt and max_tokens exceed {CONTEXT_LENGTH} tokens: {prompt} + {wanted}")
+        if request["sampling_options"].get("seed") == 13:
+            raise InvalidArgument("seed must be lucky, found 13")
+        self._say("start", context)
+        try:
+            for i in range(wanted):
+                await asyncio.sleep(self.settings.token_delay)
+                self._maybe_die(i)
+                chunk: Chunk = {"token_ids": [ALPHABET[(prompt + i) % len(ALPHABET)]]}
+                if i + 1 == wanted:
+                    chunk["finish_reason"] = "length"
+                    chunk["completion_usage"] = {
+                        "prompt_tokens": prompt,
+                        "completion_tokens": wanted,
+                        "total_tokens": prompt + wanted,
+                    }
+                yield chunk
+        except asyncio.CancelledError:
+            self._say("cancelled", context)
+            raise
+        finally:
+            self._say("end", context)
+
+    def _maybe_die(self, sent: int) -> None:
+        if sent == self.settings.kill_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if sent == self.settings.die_after:
+            self.fail("ScriptedError: told to die")
+            raise EngineShutdown("ScriptedError: told to die")
+
+    def _say(self, event: str, context: Context) -> None:
+        if self.settings.trace:
+            print(event, context.id(), flush=True)
+
+
+def parser() -> DynamoFlexibleArgumentParser[ScriptedSettings]:
+    return DynamoFlexibleArgumentParser(ScriptedSettings, Deployment, description=__doc__ or "")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    settings = parser().parse(argv).settings
+
+    @dynamo_worker(settings)
+    async def worker(runtime: DistributedRuntime) -> None:
+        component = runtime.namespace(settings.namespace).component(settings.component)
+        await component.create_service()
+        endpoint = component.endpoint(settings.endpoint)
+
+        async with ScriptedWorker(settings) as engine:
+            await endpoint.register_model(engine.card)
+            await endpoint.serve_endpoint(engine.generate, until=engine.failed())
+
+    run(worker())
+
+
+if __name__ == "__main__":
+    main()
