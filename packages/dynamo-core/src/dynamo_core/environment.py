@@ -23,6 +23,8 @@ class Variable:
     setting: str = ""
     """The setting that this variable carries. Its value has already been weighed against the
     variable's old one, so that writing it is no conflict."""
+    yields: bool = False
+    """Whether what is already set stays: for defaults of ours that differ from a library's."""
 
 
 def read(name: str) -> str | None:
@@ -43,6 +45,8 @@ def publish(variables: Iterable[Variable]) -> None:
     """
     for variable in variables:
         present = os.environ.get(variable.name)
+        if variable.yields and present is not None:
+            continue
         if present is not None and present != variable.value and not variable.setting:
             raise UserError(
                 f"{variable.name} is set to {present!r}, but this component needs {variable.value!r} "

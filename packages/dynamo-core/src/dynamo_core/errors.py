@@ -27,7 +27,9 @@ class EngineDead(Exception):
 
 
 class RequestError(Exception):
-    """One request failed; the worker goes on."""
+    """One request failed; the worker goes on. For a client's process, exit code 1."""
+
+    exit_code = 1
 
 
 class InvalidArgument(RequestError):

@@ -1,8 +1,11 @@
-"""Whether a model can be what the user meant, before an engine spends minutes finding out."""
+"""What can be known of a model and its engine before minutes are spent on starting them."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from dynamo_core.errors import UserError
@@ -35,6 +38,20 @@ def check_model(model: str) -> None:
         logger.info(
             "%s is no local folder: taking it for a Hugging Face model id, which may be downloaded", model
         )
+
+
+@contextlib.contextmanager
+def engine_import(engine: str, package: str) -> Iterator[None]:
+    """Wrap the import of an engine: if it is not installed, `UserError` says what to install."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != engine:
+            raise
+        raise UserError(
+            f"{engine} is not installed in {sys.prefix}",
+            fix=f"pip install {package}; its README says how without a GPU",
+        ) from None
 
 
 def _is_path(model: str) -> bool:

@@ -22,7 +22,9 @@ _kept_alive: list[Any] = []
 
 def missing_kernel(name: str) -> Callable[..., NoReturn]:
     def kernel(*args: object, **kwargs: object) -> NoReturn:
-        raise NotImplementedError(f"{KERNELS}.{name} needs SGLang's compiled kernels, which PyPI has for GPUs only")
+        raise NotImplementedError(
+            f"{KERNELS}.{name} needs SGLang's compiled kernels, which PyPI has for GPUs only"
+        )
 
     kernel.__name__ = name
     return kernel

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from vllm.inputs.engine import TokensInput, tokens_input
 from vllm.logprobs import Logprob, PromptLogprobs
 from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
@@ -50,6 +51,12 @@ _FINISH_REASONS: dict[str, FinishReason] = {
 
 _LOWEST_LOGPROB = -9999.0
 """Stands for minus infinity, which JSON does not have; `vllm serve` sends the same."""
+
+
+def engine_input(request: Request) -> TokensInput:
+    """The prompt in the form that vLLM takes without looking for text to tokenize."""
+    salt = (request.get("routing") or {}).get("cache_salt")
+    return tokens_input(request["token_ids"], cache_salt=salt)
 
 
 def sampling_params(request: Request, *, defaults: Mapping[str, Any], max_model_len: int) -> SamplingParams:
@@ -122,7 +129,8 @@ def _max_tokens(
         )
     wanted = stop.get("max_tokens")
     if wanted is None:
-        return min(left, defaults.get("max_tokens", left))
+        default: int = defaults.get("max_tokens", left)
+        return min(left, default)
     if wanted > max_model_len:
         raise InvalidArgument(
             f"max_tokens must not be greater than the model's context of {max_model_len} tokens, "
@@ -221,7 +229,8 @@ def _add_logprobs(chunk: Chunk, completion: CompletionOutput, *, alternatives: b
     if not positions:
         return
     chunk["log_probs"] = [
-        _finite(position[token_id]) for token_id, position in zip(completion.token_ids, positions, strict=True)
+        _finite(position[token_id])
+        for token_id, position in zip(completion.token_ids, positions, strict=True)
     ]
     if alternatives:
         chunk["top_logprobs"] = [_by_rank(position) for position in positions]
@@ -230,7 +239,7 @@ def _add_logprobs(chunk: Chunk, completion: CompletionOutput, *, alternatives: b
 
 
 def _by_rank(position: dict[int, Logprob]) -> list[TopLogprob]:
-    """The likeliest first; vLLM puts the chosen token there, at whatever rank."""
+    """The likeliest first, and last the chosen token where it is not among them."""
     ranked = sorted(position.items(), key=lambda item: item[1].rank or 0)
     return [
         {"rank": logprob.rank or 0, "token_id": token_id, "logprob": _finite(logprob)}

@@ -44,9 +44,13 @@ def engine_errors() -> Iterator[None]:
 
 
 def readable(error: BaseException) -> str:
-    """The error's message without what vLLM and pydantic append for programs."""
+    """The error's message without what vLLM and pydantic add for programs; a failed start reads well too."""
     if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
+        problems = (
+            (".".join(map(str, part["loc"])), part["msg"].removeprefix("Value error, "))
+            for part in error.errors()
+        )
+        return "; ".join(": ".join(filter(None, problem)) for problem in problems)
     if hasattr(error, "parameter") and error.args:
         return str(error.args[0])
     return str(error) or type(error).__name__

@@ -31,3 +31,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"dynamo: error: unknown command {words[0]!r}; {nearest(words[0], COMMANDS)}".rstrip("; "), file=sys.stderr)
         raise SystemExit(2)
     print(usage)
+
+
+if __name__ == "__main__":
+    main()

@@ -105,7 +105,7 @@ class CompletionUsage(TypedDict, total=False):
     """`{"cached_tokens": n}`: prompt tokens that were not computed again."""
 
 
-FinishReason = Literal["eos", "stop", "length", "cancelled", "content_filter", "tool_calls"]
+FinishReason = Literal["eos", "stop", "length", "cancelled", "content_filter"]
 
 
 class Chunk(TypedDict, total=False):
@@ -115,7 +115,8 @@ class Chunk(TypedDict, total=False):
     index: int
     """Which choice, 0 unless n > 1."""
     finish_reason: FinishReason | dict[str, str]
-    """In a choice's last chunk only; `{"error": message}` for a failure that nobody can retry."""
+    """In a choice's last chunk only; `{"error": message}`, a 500 to the client, for a failure that
+    nobody can retry. The frontend finds out about tool calls by itself."""
     stop_reason: str | int
     log_probs: list[float]
     """Natural logarithms, aligned to `token_ids`."""

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from dynamo_core.deploy.deployment import check_name
-from dynamo_core.errors import EngineShutdown
+from dynamo_core.errors import EngineShutdown, UserError
 from dynamo_core.handlers.card import ModelCard
 from dynamo_core.runtime.client import Client
 from dynamo_core.runtime.streams import Handler, Streams
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["Client", "Component", "Endpoint", "Handler", "Namespace"]
 
 logger = logging.getLogger(__name__)
+
+DISCOVERY_TIMEOUT = 10.0
+"""Seconds that a new instance may take to show in discovery."""
 
 
 class Namespace:
@@ -43,9 +46,9 @@ class Component:
     async def create_service(self) -> None:
         """Announce that this process is an instance of the component.
 
-        The runtime needs nothing more of it; it logs where the others will look.
+        Its endpoints can be found once they serve; this says where the others have to look.
         """
-        logger.info("serving %s.%s, found through %s", self.namespace.name, self.name, self.runtime.meeting_point)
+        logger.info("%s.%s will be found through %s", self.namespace.name, self.name, self.runtime.meeting_point)
 
     def endpoint(self, name: str) -> Endpoint:
         """An endpoint of this component."""
@@ -110,7 +113,9 @@ class Endpoint:
         if failure is not None:
             watched.append(failure)
         try:
+            await self._discoverable(serving)
             with self._runtime.serving(self):
+                logger.info("%s is ready", self.path)
                 done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                 if serving in done:
                     await serving
@@ -124,6 +129,19 @@ class Endpoint:
         finally:
             for task in watched:
                 task.cancel()
+
+    async def _discoverable(self, serving: asyncio.Future[None]) -> None:
+        """Wait until this instance shows in discovery, which is when others can find it too."""
+        client = await self._rust.client()
+        own = self._rust.connection_id()
+        deadline = asyncio.get_running_loop().time() + DISCOVERY_TIMEOUT
+        while own not in client.instance_ids() and not serving.done():
+            if asyncio.get_running_loop().time() > deadline:
+                raise UserError(
+                    f"{self.path} did not show up in discovery within {DISCOVERY_TIMEOUT:g} s",
+                    fix=f"check {self._runtime.meeting_point}",
+                )
+            await asyncio.sleep(0.005)
 
     async def _drain(self, streams: Streams, error: BaseException | None) -> None:
         budget = 0.0 if error is not None else self._runtime.drain_timeout

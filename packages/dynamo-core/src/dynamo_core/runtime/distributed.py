@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,9 @@ class DistributedRuntime:
         self._closed = False
         self._serving: set[object] = set()
         self._drained = asyncio.Event()
+        self.before_serving: Callable[[], None] = _nothing
+        """Called when an endpoint begins to serve: by then engines have done to the process what they
+        do, to its signal handlers for instance."""
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -124,6 +127,7 @@ class DistributedRuntime:
     @contextlib.contextmanager
     def serving(self, what: object) -> Iterator[None]:
         """Count an endpoint in while it serves; the process is ready while one does."""
+        self.before_serving()
         self._serving.add(what)
         self.set_ready(True)
         try:
@@ -217,6 +221,10 @@ def private_folder(path: Path) -> None:
         f"discovery folder {path} {problem}; others could redirect requests",
         fix=f"chmod o-w {path}, or give another --discovery-path",
     )
+
+
+def _nothing() -> None:
+    """The default of `before_serving`."""
 
 
 def _meeting_point(settings: RuntimeSettings) -> str:

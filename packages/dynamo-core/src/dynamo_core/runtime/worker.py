@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
-from dynamo_core.errors import EngineDead, UserError
+from dynamo_core.errors import EngineDead, RequestError, UserError
 from dynamo_core.runtime.distributed import DistributedRuntime
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 logger = logging.getLogger(__name__)
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def dynamo_worker(
@@ -41,12 +42,16 @@ def dynamo_worker(
         async def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
             async with DistributedRuntime.open(settings or _defaults()) as runtime:
                 task = asyncio.ensure_future(main(runtime, *args, **kwargs))
-                with _signals(runtime, task) as was_asked:
-                    try:
-                        await task
-                    except asyncio.CancelledError:
-                        if not was_asked():
-                            raise
+                signals = _Signals(runtime, task)
+                signals.install()
+                runtime.before_serving = signals.install
+                try:
+                    await task
+                except asyncio.CancelledError:
+                    if not signals.received:
+                        raise
+                finally:
+                    signals.remove()
 
         return wrapper
 
@@ -57,38 +62,43 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     """Run a component's main on uvloop and exit with what became of it.
 
     0 if it was stopped or came to its end, 2 after a mistake that the user can fix, 1 after the
-    engine died. Both print their message as the last line; anything else keeps its traceback.
+    engine died or a request that `main` made has failed. These print their message as the last
+    line; anything else keeps its traceback.
     """
     import uvloop
 
     try:
         uvloop.run(main)
-    except (UserError, EngineDead) as error:
+    except (UserError, EngineDead, RequestError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         raise SystemExit(error.exit_code) from None
 
 
-@contextlib.contextmanager
-def _signals(runtime: DistributedRuntime, task: asyncio.Future[None]) -> Iterator[Callable[[], bool]]:
-    """Turn signals into a stop; yields a function that tells whether one came."""
-    loop = asyncio.get_running_loop()
-    received: list[signal.Signals] = []
+class _Signals:
+    """Turns SIGTERM and SIGINT into a stop of the runtime, or into the end of `task`."""
 
-    def on_signal(number: signal.Signals) -> None:
-        received.append(number)
-        if len(received) == 1 and runtime.is_serving:
+    def __init__(self, runtime: DistributedRuntime, task: asyncio.Future[None]) -> None:
+        self._runtime = runtime
+        self._task = task
+        self._loop = asyncio.get_running_loop()
+        self.received = 0
+
+    def install(self) -> None:
+        """Handle the signals from here on; called again when an engine may have taken them."""
+        for number in _STOP_SIGNALS:
+            self._loop.add_signal_handler(number, self._on_signal, number)
+
+    def remove(self) -> None:
+        for number in _STOP_SIGNALS:
+            self._loop.remove_signal_handler(number)
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        self.received += 1
+        if self.received == 1 and self._runtime.is_serving:
             logger.info("%s: stopping", number.name)
-            runtime.stop()
+            self._runtime.stop()
         else:
-            task.cancel()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+            self._task.cancel()
 
 
 def _defaults() -> RuntimeSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -80,7 +81,7 @@ class Running:
         return self.wait(timeout)
 
     def close(self) -> None:
-        """Make sure that nothing is left of it."""
+        """Stop it if it still runs; one that has to be killed fails the test."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
@@ -88,6 +89,7 @@ class Running:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+                raise AssertionError(f"ignored SIGTERM for 10 s: {self.argv}\n{self.output}") from None
         self._reader.join(5.0)
 
     def _read(self) -> None:
@@ -148,6 +150,18 @@ class Stack:
             if time.monotonic() > deadline:
                 logs = "\n\n".join(process.output for process in self.running)
                 raise AssertionError(f"healthy is not {healthy} after {timeout} s:\n{logs}")
+            time.sleep(0.01)
+
+    def wait_instances(self, count: int, timeout: float = 30.0) -> None:
+        """Wait until the frontend knows this many instances."""
+        deadline = time.monotonic() + timeout
+        while True:
+            with urllib.request.urlopen(f"{self.url}/health/runtime", timeout=5) as response:
+                found = len(json.load(response)["instances"])
+            if found == count:
+                return
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{found} instances instead of {count} after {timeout} s")
             time.sleep(0.01)
 
     def client(self, **options: object) -> openai.OpenAI:

@@ -1,0 +1,3 @@
+"""dynamo-sglang: SGLang as a component. Importing this package does not import SGLang."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,128 @@
+"""SGLang as a worker that serves whole requests.
+
+    dynamo-sglang-worker --model Qwen/Qwen3-0.6B
+    python -m dynamo_sglang.worker --model Qwen/Qwen3-0.6B --mem-fraction-static 0.8
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator, Sequence
+from typing import TYPE_CHECKING
+
+from dynamo_core.args import DynamoFlexibleArgumentParser
+from dynamo_core.deploy import BaseDeployment
+from dynamo_core.handlers import BaseWorker, Chunk, ModelCard, Request
+from dynamo_core.handlers.engine_processes import EngineProcesses
+from dynamo_core.models import check_model, engine_import
+from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
+from dynamo_core.runtime.context import Context
+
+from dynamo_sglang.args import SglangSettings
+
+if TYPE_CHECKING:
+    from sglang import Engine
+
+
+class Deployment(BaseDeployment):
+    namespace = "dynamo"
+    name = "sglang"
+    resources = {"gpu": 1}
+
+
+class SglangWorker(BaseWorker):
+    """Prefill and decode in one engine."""
+
+    def __init__(self, settings: SglangSettings, engine_flags: Sequence[str]) -> None:
+        super().__init__()
+        self.settings = settings
+        self.engine_flags = engine_flags
+        self.processes = EngineProcesses(self.fail)
+
+    async def start(self) -> ModelCard:
+        check_model(self.settings.model)
+        # SGLang's processes send SIGQUIT when they fail, and its own answer is to SIGKILL us all.
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGQUIT, self.processes.report_death)
+        self.engine = await self.processes.start(self._build)
+        manager = self.engine.tokenizer_manager
+        manager.auto_create_handle_loop()
+        loop.add_signal_handler(signal.SIGQUIT, self.processes.report_death)
+
+        from dynamo_sglang.convert import EngineLimits
+
+        self.limits = EngineLimits.of(self.engine)
+        self.defaults = manager.model_config.get_default_sampling_params()
+        arguments = self.engine.server_args.resolved_dict()
+        scheduler = self.engine._scheduler_init_result.scheduler_infos[0]
+        return ModelCard(
+            model_path=self.settings.model,
+            name=self.settings.served_model_name or self.settings.model,
+            context_length=self.limits.context_len,
+            kv_block_size=self.limits.page_size,
+            total_kv_blocks=self.limits.kv_tokens // self.limits.page_size,
+            max_num_seqs=scheduler.get("max_running_requests") or arguments["max_running_requests"],
+            max_num_batched_tokens=arguments["max_prefill_tokens"],
+        )
+
+    def _build(self) -> Engine:
+        with engine_import("sglang", package="dynamo-sglang"):
+            from dynamo_sglang.engine import start_engine
+
+        return start_engine(self.settings, self.engine_flags)
+
+    async def generate(self, request: Request, context: Context) -> AsyncGenerator[Chunk, None]:
+        from dynamo_sglang.convert import ChunkBuilder, logprob_arguments, sampling_params
+        from dynamo_sglang.errors import engine_errors
+
+        builder = ChunkBuilder(request)
+        params = sampling_params(request, defaults=self.defaults, limits=self.limits)
+        logprobs = logprob_arguments(request, limits=self.limits)
+        finished = False
+        try:
+            with engine_errors():
+                outputs = await self.engine.async_generate(
+                    input_ids=request["token_ids"],
+                    sampling_params=params,
+                    stream=True,
+                    rid=context.id(),
+                    **logprobs,
+                )
+                async for output in outputs:
+                    yield builder.chunk(output)
+            finished = True
+        finally:
+            if not finished:
+                self.engine.tokenizer_manager.abort_request(rid=context.id(), abort_all=False)
+
+    async def stop(self) -> None:
+        engine = getattr(self, "engine", None)
+        await self.processes.stop(engine.shutdown if engine else None)
+
+
+def parser() -> DynamoFlexibleArgumentParser[SglangSettings]:
+    return DynamoFlexibleArgumentParser(
+        SglangSettings, Deployment, engine="SGLang", description="SGLang as a worker that serves whole requests."
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parser().parse(argv)
+    settings = arguments.settings
+
+    @dynamo_worker(settings)
+    async def worker(runtime: DistributedRuntime) -> None:
+        component = runtime.namespace(settings.namespace).component(settings.component)
+        await component.create_service()
+        endpoint = component.endpoint(settings.endpoint)
+
+        async with SglangWorker(settings, arguments.engine_args) as engine:
+            await endpoint.register_model(engine.card)
+            await endpoint.serve_endpoint(engine.generate, until=engine.failed())
+
+    run(worker())
+
+
+if __name__ == "__main__":
+    main()

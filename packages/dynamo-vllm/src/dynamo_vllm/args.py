@@ -1,0 +1,19 @@
+"""The settings of vLLM's components; every other flag is vLLM's own."""
+
+from __future__ import annotations
+
+from dynamo_core.args import ComponentSettings, ModelSettings, RuntimeSettings
+from dynamo_core.environment import Variable
+
+
+class VllmSettings(ModelSettings, ComponentSettings, RuntimeSettings):
+    "The settings of a vLLM component"
+
+
+def variables(settings: VllmSettings) -> list[Variable]:
+    """vLLM's environment: what it reads nowhere else, where our default is another one."""
+    return [
+        Variable("VLLM_HOST_IP", settings.rpc_host, "vLLM's processes meet on this address", yields=True),
+        Variable("VLLM_NO_USAGE_STATS", "1", "nothing about the use of vLLM is sent anywhere", yields=True),
+        Variable("VLLM_LOGGING_LEVEL", settings.log_level.upper(), "log level", yields=True),
+    ]
