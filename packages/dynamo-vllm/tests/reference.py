@@ -33,6 +33,7 @@ async def main(model: str, cases: list[dict]) -> dict[str, list[dict]]:
             max_tokens=case["max_tokens"],
             temperature=case["temperature"],
             seed=case["seed"],
+            top_k=case["top_k"] or -1,
             n=case["n"],
             logprobs=case["logprobs"],
             ignore_eos=schema is None,

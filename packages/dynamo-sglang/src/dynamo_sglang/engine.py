@@ -34,12 +34,13 @@ def server_args(settings: SglangSettings, flags: Sequence[str]) -> ServerArgs:
     shared = ["--model-path", settings.model, "--host", settings.rpc_host, "--log-level", settings.log_level]
     if settings.served_model_name is not None:
         shared += ["--served-model-name", settings.served_model_name]
-    # Tokens come in and go out, and each output holds only what is new.
-    ours = ["--skip-tokenizer-init", "--incremental-streaming-output"]
+    ours = ["--incremental-streaming-output"]  # each output holds only what is new
     try:
-        return ServerArgs.from_cli_args(parser.parse_args([*shared, *flags, *ours]))
+        arguments = ServerArgs.from_cli_args(parser.parse_args([*shared, *flags, *ours]))
+        arguments.resolve_once()
     except (ValueError, OSError) as error:
         raise UserError(f"SGLang refuses these arguments: {error}") from error
+    return arguments
 
 
 def start_engine(settings: SglangSettings, flags: Sequence[str]) -> sglang.Engine:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncGenerator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dynamo_core.args import DynamoFlexibleArgumentParser
 from dynamo_core.deploy import BaseDeployment
@@ -55,14 +55,14 @@ class SglangWorker(BaseWorker):
         self.limits = EngineLimits.of(self.engine)
         self.defaults = manager.model_config.get_default_sampling_params()
         arguments = self.engine.server_args.resolved_dict()
-        scheduler = self.engine._scheduler_init_result.scheduler_infos[0]
+        state = await manager.get_internal_state()
         return ModelCard(
             model_path=self.settings.model,
             name=self.settings.served_model_name or self.settings.model,
             context_length=self.limits.context_len,
             kv_block_size=self.limits.page_size,
             total_kv_blocks=self.limits.kv_tokens // self.limits.page_size,
-            max_num_seqs=scheduler.get("max_running_requests") or arguments["max_running_requests"],
+            max_num_seqs=state[0]["effective_max_running_requests_per_dp"],
             max_num_batched_tokens=arguments["max_prefill_tokens"],
         )
 
@@ -73,28 +73,33 @@ class SglangWorker(BaseWorker):
         return start_engine(self.settings, self.engine_flags)
 
     async def generate(self, request: Request, context: Context) -> AsyncGenerator[Chunk, None]:
-        from dynamo_sglang.convert import ChunkBuilder, logprob_arguments, sampling_params
+        from dynamo_sglang.convert import ChunkBuilder, logprob_arguments, routing_arguments, sampling_params
         from dynamo_sglang.errors import engine_errors
 
         builder = ChunkBuilder(request)
-        params = sampling_params(request, defaults=self.defaults, limits=self.limits)
-        logprobs = logprob_arguments(request, limits=self.limits)
-        finished = False
-        try:
-            with engine_errors():
-                outputs = await self.engine.async_generate(
-                    input_ids=request["token_ids"],
-                    sampling_params=params,
-                    stream=True,
-                    rid=context.id(),
-                    **logprobs,
-                )
+        arguments = {
+            "sampling_params": sampling_params(request, defaults=self.defaults, limits=self.limits),
+            **logprob_arguments(request, limits=self.limits),
+            **routing_arguments(request),
+        }
+        with engine_errors():
+            outputs = await self.engine.async_generate(
+                input_ids=request["token_ids"], stream=True, rid=context.id(), **arguments
+            )
+            try:
                 async for output in outputs:
                     yield builder.chunk(output)
-            finished = True
-        finally:
-            if not finished:
-                self.engine.tokenizer_manager.abort_request(rid=context.id(), abort_all=False)
+            finally:
+                await self._release(outputs, context.id(), arguments["sampling_params"].get("n", 1))
+
+    async def _release(self, outputs: AsyncGenerator[Any, None], rid: str, choices: int) -> None:
+        """Let go of a request, finished or not."""
+        manager = self.engine.tokenizer_manager
+        await outputs.aclose()
+        if rid in manager.rid_to_state:
+            manager.abort_request(rid=rid, abort_all=False)
+        for index in range(choices if choices > 1 else 0):  # SGLang forgets all of them but one
+            manager.rid_to_state.pop(f"{rid}_{index}", None)
 
     async def stop(self) -> None:
         engine = getattr(self, "engine", None)

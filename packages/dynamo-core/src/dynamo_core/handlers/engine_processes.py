@@ -94,6 +94,7 @@ class EngineProcesses:
         self._known: list[psutil.Process] = []
         self._watched: list[int] = []
         self._starting: asyncio.Future[Any] | None = None
+        self._released = threading.Event()
         self._stopping = False
 
     async def start(self, build: Callable[[], T]) -> T:
@@ -121,6 +122,9 @@ class EngineProcesses:
                 value, error = None, caught
             with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
                 loop.call_soon_threadsafe(report, value, error)
+            # Engines ask the kernel to kill their processes when the parent dies, and to the kernel
+            # the parent is the thread that started them.
+            self._released.wait()
 
         with self._output.captured():
             threading.Thread(target=work, name="engine-start", daemon=True).start()
@@ -167,6 +171,7 @@ class EngineProcesses:
         for child in {*known, *_children()}:
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
+        self._released.set()
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         self._known = _children()

@@ -1,29 +1,34 @@
 """The checks that every engine package passes: what comes through the stack is what the engine says.
 
-A package provides two session fixtures and a subclass:
-
-* `served`: a `Stack` whose frontend is ready for the model `tiny`, the tiny model with weights;
-* `reference`: for each of `CASES`, by name, what the engine itself generates without any of us,
-  as a list of choices `{"token_ids": [...], "logprobs": [...]}`.
+A package provides the session fixture `engine` (see `engine_plugin`), a script that asks the engine
+alone, and a subclass of `EngineChecks`.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import openai
+import psutil
 import pytest
 
-from dynamo_core.testing.processes import Stack
+from dynamo_core.testing.processes import Running, Stack
 from dynamo_core.testing.tiny_model import CONTEXT_LENGTH, EOS, SPECIALS, VOCABULARY_SIZE, decode
 
-Reference = Mapping[str, list[dict[str, Any]]]
+if TYPE_CHECKING:
+    from dynamo_core.testing.engine_plugin import EngineUnderTest
 
+Reference = Mapping[str, list[dict[str, Any]]]
+"""For each of `CASES`, by name, the engine's choices: `{"token_ids": [...], "logprobs": [...]}`. A case
+that the engine cannot do is missing."""
+
+START_TIMEOUT = 300.0
 COLOURS = {"enum": ["red", "green", "blue"]}
 
 
@@ -36,6 +41,7 @@ class Case:
     max_tokens: int = 24
     temperature: float = 0.0
     seed: int | None = None
+    top_k: int | None = None
     n: int = 1
     logprobs: int | None = None
     json_schema: dict[str, Any] | None = None
@@ -53,9 +59,10 @@ PROMPTS = _prompts(20)
 GREEDY = [Case(f"greedy-{i}", prompt) for i, prompt in enumerate(PROMPTS)]
 SEEDED = [Case(f"seeded-{i}", PROMPTS[i], temperature=1.0, seed=100 + i) for i in range(4)]
 LOGPROBS = [Case(f"logprobs-{i}", PROMPTS[i], max_tokens=8, logprobs=3) for i in range(3)]
-CHOICES = [Case("two-choices", PROMPTS[0], temperature=1.0, seed=7, n=2)]
+SEEDED_CHOICES = Case("two-seeded-choices", PROMPTS[0], temperature=1.0, seed=7, n=2)
+GREEDY_CHOICES = Case("two-greedy-choices", PROMPTS[0], temperature=1.0, top_k=1, n=2)
 GUIDED = [Case(f"guided-{i}", PROMPTS[i], max_tokens=16, json_schema=COLOURS) for i in range(3)]
-CASES = [*GREEDY, *SEEDED, *LOGPROBS, *CHOICES, *GUIDED]
+CASES = [*GREEDY, *SEEDED, *LOGPROBS, SEEDED_CHOICES, GREEDY_CHOICES, *GUIDED]
 
 
 def complete(served: Stack, case: Case, *, ignore_eos: bool = True, **more: Any) -> Any:
@@ -70,6 +77,8 @@ def complete(served: Stack, case: Case, *, ignore_eos: bool = True, **more: Any)
     extra: dict[str, Any] = {"ignore_eos": True} if ignore_eos else {}
     if case.json_schema is not None:
         extra = {"guided_json": case.json_schema}
+    if case.top_k is not None:
+        extra["top_k"] = case.top_k
     return served.client().completions.create(model="tiny", prompt=case.prompt, extra_body=extra, **options)
 
 
@@ -86,9 +95,20 @@ def _names(cases: list[Case]) -> Any:
 
 
 class EngineChecks:
-    """Subclass it as `class TestMyEngine(EngineChecks)` beside the two fixtures."""
+    """Subclass it as `class TestMyEngine(EngineChecks)` beside the fixture `engine`."""
 
-    @_names([*GREEDY, *SEEDED])
+    has_seeds = True
+    """Whether a seed makes sampling repeatable; if not, it must be a 400 that names it."""
+    choices = SEEDED_CHOICES
+    """The case with several choices that the engine can repeat."""
+    error_of_a_failed_start = "ValueError: "
+    """How the engine's own first error begins when the KV cache gets no memory."""
+    no_memory: tuple[object, ...]
+    """Flags under which the engine's processes start and then fail for lack of KV memory."""
+    refused_flags: Mapping[tuple[str, ...], str]
+    """Flags that the engine's parser or checks refuse, with a part of the message."""
+
+    @_names(GREEDY)
     def test_tokens_equal_the_engines_own(self, served: Stack, reference: Reference, case: Case) -> None:
         answer = complete(served, case)
         expected = reference[case.name][0]["token_ids"]
@@ -96,6 +116,16 @@ class EngineChecks:
         assert answer.choices[0].finish_reason == "length"
         assert answer.usage.prompt_tokens == len(case.prompt)
         assert answer.usage.completion_tokens == len(expected) == case.max_tokens
+
+    @_names(SEEDED)
+    def test_a_seed_gives_the_engines_own_tokens(
+        self, served: Stack, reference: Reference, case: Case
+    ) -> None:
+        if not self.has_seeds:
+            with pytest.raises(openai.BadRequestError, match="seed"):
+                complete(served, case)
+            return
+        assert complete(served, case).choices[0].text == decode(reference[case.name][0]["token_ids"])
 
     @_names(GREEDY[:3])
     def test_streaming_says_the_same_as_not_streaming(
@@ -107,8 +137,8 @@ class EngineChecks:
         assert text == decode(reference[case.name][0]["token_ids"])
         assert chunks[-1].usage.completion_tokens == case.max_tokens
 
-    @_names(CHOICES)
-    def test_every_choice_is_the_engines_own(self, served: Stack, reference: Reference, case: Case) -> None:
+    def test_every_choice_is_the_engines_own(self, served: Stack, reference: Reference) -> None:
+        case = self.choices
         answer = complete(served, case)
         texts = sorted(choice.text for choice in answer.choices)
         assert texts == sorted(decode(choice["token_ids"]) for choice in reference[case.name])
@@ -176,3 +206,56 @@ class EngineChecks:
         assert message in str(caught.value)
         assert "Traceback" not in str(caught.value)
         assert complete(served, GREEDY[0])
+
+    def test_a_killed_engine_takes_the_worker_down_with_its_name(
+        self, engine: EngineUnderTest, stack: Stack
+    ) -> None:
+        worker = engine.start(stack)
+        worker.wait_for_line("is ready", START_TIMEOUT)
+        children = psutil.Process(worker.pid).children(recursive=True)
+        core = next(child for child in children if engine.core_process in child.name())
+        core.kill()
+        assert worker.wait(30) == 1
+        error = next(line for line in worker.lines if line.startswith("error: "))
+        assert error.startswith(f"error: engine process {core.pid} (")
+        assert_gone(children)
+
+    def test_a_failed_start_ends_with_the_engines_first_error(
+        self, engine: EngineUnderTest, stack: Stack
+    ) -> None:
+        worker = engine.start(stack, *self.no_memory)
+        assert worker.wait(START_TIMEOUT) == 1
+        assert f"error: {self.error_of_a_failed_start}" in worker.output
+
+    def test_ctrl_c_during_the_start_leaves_nothing(self, engine: EngineUnderTest, stack: Stack) -> None:
+        worker = engine.start(stack)
+        children = wait_for_child(worker, engine.core_process)
+        assert worker.stop(signal.SIGINT, timeout=30) == 0
+        assert_gone(children)
+
+    def test_flags_that_the_engine_refuses_are_one_clear_error(
+        self, engine: EngineUnderTest, stack: Stack
+    ) -> None:
+        for flags, message in self.refused_flags.items():
+            worker = engine.start(stack, *flags)
+            assert worker.wait(START_TIMEOUT) == 2
+            assert message in worker.output[worker.output.rindex("error: ") :]
+            assert "Traceback" not in worker.output
+
+
+def wait_for_child(worker: Running, name: str) -> list[psutil.Process]:
+    """Wait until a process of the engine runs, and return all there are by then."""
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        assert worker.process.poll() is None, worker.output
+        children = psutil.Process(worker.pid).children(recursive=True)
+        if any(name in " ".join([child.name(), *child.cmdline()]) for child in children):
+            return children
+        time.sleep(0.05)
+    raise AssertionError(f"no process {name!r} after {START_TIMEOUT} s:\n{worker.output}")
+
+
+def assert_gone(processes: list[psutil.Process]) -> None:
+    """Nothing is left but what its parent has not asked for yet."""
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert not [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("dynamo_core.testing.engine_checks")
-
 from dynamo_core.testing.processes import Stack
 from dynamo_core.testing.tiny_model import write_tiny_model
 

@@ -1,0 +1,82 @@
+"""Fixtures for an engine package: `pytest_plugins = ["dynamo_core.testing.engine_plugin"]`.
+
+The package says what its engine is in a session fixture named `engine`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("dynamo_core.testing.engine_checks")
+
+from dynamo_core import environment  # noqa: E402
+from dynamo_core.testing.engine_checks import CASES, Reference  # noqa: E402
+from dynamo_core.testing.plugin import stack  # noqa: E402
+from dynamo_core.testing.processes import Running, Stack  # noqa: E402
+from dynamo_core.testing.tiny_model import write_tiny_model, write_tiny_weights  # noqa: E402
+
+__all__ = ["EngineUnderTest", "reference", "served", "stack", "tiny_model"]
+
+START_TIMEOUT = 300.0
+"""Seconds; importing an engine without its bytecode takes minutes on a small machine."""
+
+
+@dataclass(frozen=True)
+class EngineUnderTest:
+    """How to start an engine small: one request at a time, float32, greedy exactly repeatable."""
+
+    module: str
+    """The worker, as for `python -m`."""
+    flags: tuple[object, ...]
+    core_process: str
+    """Part of the name of the process whose death is the engine's."""
+    reference: Path
+    """A script that reads cases from stdin and prints what the engine alone says, as JSON."""
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def start(self, stack: Stack, *flags: object) -> Running:
+        """A worker that serves `tiny`."""
+        name = ("--model", stack.model, "--served-model-name", "tiny")
+        return stack.start(self.module, *name, *self.flags, *flags, env=dict(self.env))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with random weights."""
+    return write_tiny_weights(write_tiny_model(tmp_path_factory.mktemp("model") / "tiny"))
+
+
+@pytest.fixture(scope="session")
+def reference(engine: EngineUnderTest, tiny_model: Path) -> Reference:
+    """What the engine says by itself, from a process that has none of our code."""
+    result = subprocess.run(
+        [sys.executable, str(engine.reference), str(tiny_model)],
+        input=json.dumps([asdict(case) for case in CASES]),
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT,
+        env={**environment.snapshot(), **engine.env},
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    answer: Reference = json.loads(result.stdout.splitlines()[-1])
+    return answer
+
+
+@pytest.fixture(scope="session")
+def served(
+    tmp_path_factory: pytest.TempPathFactory, engine: EngineUnderTest, tiny_model: Path
+) -> Iterator[Stack]:
+    """A frontend and one worker, started once."""
+    with Stack(tmp_path_factory.mktemp("served"), tiny_model) as running:
+        running.frontend()
+        engine.start(running)
+        running.wait_ready(START_TIMEOUT)
+        yield running
