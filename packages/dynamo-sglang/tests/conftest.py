@@ -8,7 +8,7 @@ import pytest
 
 from dynamo_core.testing.engine_plugin import EngineUnderTest
 
-pytest_plugins = ["dynamo_core.testing.engine_plugin"]
+pytest_plugins = ["dynamo_core.testing.engine_checks", "dynamo_core.testing.engine_plugin"]
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ class TestSglang(EngineChecks):
 
     has_seeds = False  # only with --enable-deterministic-inference, which no CPU backend has
     choices = GREEDY_CHOICES
-    error_of_a_failed_start = "RuntimeError: "
     no_memory = ("--mem-fraction-static", "0.0001", "--max-total-tokens", "16")
     refused_flags = {
         ("--context-lenght", "100"): "did you mean --context-length",

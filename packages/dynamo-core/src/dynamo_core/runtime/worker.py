@@ -70,6 +70,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     try:
         uvloop.run(main)
     except (UserError, EngineDead, RequestError) as error:
+        logging.disable()  # what is torn down from here on must not talk over the last line
         print(f"error: {error}", file=sys.stderr, flush=True)
         raise SystemExit(error.exit_code) from None
 

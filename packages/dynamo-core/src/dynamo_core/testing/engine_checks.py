@@ -29,6 +29,7 @@ Reference = Mapping[str, list[dict[str, Any]]]
 that the engine cannot do is missing."""
 
 START_TIMEOUT = 300.0
+"""Seconds; importing an engine without its bytecode takes minutes on a small machine."""
 COLOURS = {"enum": ["red", "green", "blue"]}
 
 
@@ -101,10 +102,8 @@ class EngineChecks:
     """Whether a seed makes sampling repeatable; if not, it must be a 400 that names it."""
     choices = SEEDED_CHOICES
     """The case with several choices that the engine can repeat."""
-    error_of_a_failed_start = "ValueError: "
-    """How the engine's own first error begins when the KV cache gets no memory."""
     no_memory: tuple[object, ...]
-    """Flags under which the engine's processes start and then fail for lack of KV memory."""
+    """Flags under which the engine's processes start and then raise ValueError for lack of KV memory."""
     refused_flags: Mapping[tuple[str, ...], str]
     """Flags that the engine's parser or checks refuse, with a part of the message."""
 
@@ -216,8 +215,7 @@ class EngineChecks:
         core = next(child for child in children if engine.core_process in child.name())
         core.kill()
         assert worker.wait(30) == 1
-        error = next(line for line in worker.lines if line.startswith("error: "))
-        assert error.startswith(f"error: engine process {core.pid} (")
+        assert worker.lines[-1].startswith(f"error: engine process {core.pid} (")
         assert_gone(children)
 
     def test_a_failed_start_ends_with_the_engines_first_error(
@@ -225,7 +223,7 @@ class EngineChecks:
     ) -> None:
         worker = engine.start(stack, *self.no_memory)
         assert worker.wait(START_TIMEOUT) == 1
-        assert f"error: {self.error_of_a_failed_start}" in worker.output
+        assert worker.lines[-1].startswith("error: ValueError: ")
 
     def test_ctrl_c_during_the_start_leaves_nothing(self, engine: EngineUnderTest, stack: Stack) -> None:
         worker = engine.start(stack)

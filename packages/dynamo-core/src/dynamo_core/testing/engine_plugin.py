@@ -1,6 +1,6 @@
-"""Fixtures for an engine package: `pytest_plugins = ["dynamo_core.testing.engine_plugin"]`.
+"""Fixtures for an engine package, which says what its engine is in a session fixture named `engine`:
 
-The package says what its engine is in a session fixture named `engine`.
+    pytest_plugins = ["dynamo_core.testing.engine_checks", "dynamo_core.testing.engine_plugin"]
 """
 
 from __future__ import annotations
@@ -14,19 +14,13 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("dynamo_core.testing.engine_checks")
-
-from dynamo_core import environment  # noqa: E402
-from dynamo_core.testing.engine_checks import CASES, Reference  # noqa: E402
-from dynamo_core.testing.plugin import stack  # noqa: E402
-from dynamo_core.testing.processes import Running, Stack  # noqa: E402
-from dynamo_core.testing.tiny_model import write_tiny_model, write_tiny_weights  # noqa: E402
+from dynamo_core import environment
+from dynamo_core.testing.engine_checks import CASES, START_TIMEOUT, Reference
+from dynamo_core.testing.plugin import stack
+from dynamo_core.testing.processes import Running, Stack
+from dynamo_core.testing.tiny_model import write_tiny_model, write_tiny_weights
 
 __all__ = ["EngineUnderTest", "reference", "served", "stack", "tiny_model"]
-
-START_TIMEOUT = 300.0
-"""Seconds; importing an engine without its bytecode takes minutes on a small machine."""
-
 
 @dataclass(frozen=True)
 class EngineUnderTest:
