@@ -80,15 +80,15 @@ def installed(requirement: str) -> bool:
 
 
 def uv(*words: str) -> None:
-    """`uv pip install` with the places that pip is configured for.
+    """`uv pip install` with the places that pip is configured for, all of them equal as they are to pip.
 
     PyTorch's own index is added where none of them has the CPU build.
     """
     command = [sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable, "--compile-bytecode"]
-    command += [*pip_places(), *words]
+    command += ["--index-strategy", "unsafe-best-match", *pip_places(), *words]
     if run(command, check=False) != 0:
         print(f"trying again with {TORCH_CPU_INDEX}", flush=True)
-        run([*command, "--extra-index-url", TORCH_CPU_INDEX, "--index-strategy", "unsafe-best-match"])
+        run([*command, "--extra-index-url", TORCH_CPU_INDEX])
 
 
 def pip_places() -> list[str]:
@@ -111,7 +111,10 @@ def pip(*words: str) -> None:
 
 def run(command: list[str], *, check: bool = True) -> int:
     print("$", shlex.join(command), flush=True)
-    return subprocess.run(command, check=check).returncode
+    code = subprocess.run(command, check=False).returncode
+    if check and code != 0:
+        raise SystemExit("the installation failed; its own message is above")
+    return code
 
 
 if __name__ == "__main__":
