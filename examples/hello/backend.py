@@ -8,7 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
-from dynamo_core.args import ComponentSettings, DynamoFlexibleArgumentParser, RuntimeSettings, Settings, setting
+from dynamo_core.args import (
+    ComponentSettings,
+    DynamoFlexibleArgumentParser,
+    RuntimeSettings,
+    Settings,
+    setting,
+)
 from dynamo_core.deploy import BaseDeployment
 from dynamo_core.errors import InvalidArgument
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run

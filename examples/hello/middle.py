@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
-from dynamo_core.args import ComponentSettings, DynamoFlexibleArgumentParser, RuntimeSettings, Settings, setting
+from dynamo_core.args import (
+    ComponentSettings,
+    DynamoFlexibleArgumentParser,
+    RuntimeSettings,
+    Settings,
+    setting,
+)
 from dynamo_core.deploy import BaseDeployment
 from dynamo_core.runtime import Client, DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.context import Context

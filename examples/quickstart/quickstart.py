@@ -1,7 +1,7 @@
 """From nothing to an answer: makes a small real model, serves it, asks it one question.
 
-    python examples/quickstart/quickstart.py           # serves until Ctrl-C
-    python examples/quickstart/quickstart.py --once    # ends after the answer
+python examples/quickstart/quickstart.py           # serves until Ctrl-C
+python examples/quickstart/quickstart.py --once    # ends after the answer
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ ON_CPU = ("--Worker.enforce-eager", "--Worker.block-size=32", f"--Worker.kv-cach
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--once", action="store_true", help="end after the answer")
     parser.add_argument("--http-port", type=int, default=8000)
     options = parser.parse_args(argv)

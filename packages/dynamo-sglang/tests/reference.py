@@ -1,6 +1,6 @@
 """SGLang alone: reads cases as JSON from stdin, prints what it generates as one JSON object.
 
-    python reference.py MODEL < cases.json
+python reference.py MODEL < cases.json
 """
 
 from __future__ import annotations

@@ -137,14 +137,36 @@ def test_choices_are_matched_literally() -> None:
 NOTHING = {
     "token_ids": [5],
     "sampling_options": dict.fromkeys(
-        "n best_of temperature top_p top_k min_p presence_penalty frequency_penalty repetition_penalty seed "
-        "use_beam_search length_penalty include_stop_str_in_output guided_decoding".split()
+        [
+            "n",
+            "best_of",
+            "temperature",
+            "top_p",
+            "top_k",
+            "min_p",
+            "presence_penalty",
+            "frequency_penalty",
+            "repetition_penalty",
+            "seed",
+            "use_beam_search",
+            "length_penalty",
+            "include_stop_str_in_output",
+            "guided_decoding",
+        ]
     ),
     "stop_conditions": dict.fromkeys(
-        "max_tokens min_tokens stop stop_token_ids stop_token_ids_visible stop_token_ids_hidden ignore_eos "
-        "max_thinking_tokens".split()
+        [
+            "max_tokens",
+            "min_tokens",
+            "stop",
+            "stop_token_ids",
+            "stop_token_ids_visible",
+            "stop_token_ids_hidden",
+            "ignore_eos",
+            "max_thinking_tokens",
+        ]
     ),
-    "output_options": dict.fromkeys("logprobs prompt_logprobs skip_special_tokens".split()),
+    "output_options": dict.fromkeys(["logprobs", "prompt_logprobs", "skip_special_tokens"]),
     "eos_token_ids": None,
     "extra_args": None,
 }

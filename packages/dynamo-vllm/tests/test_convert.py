@@ -77,14 +77,36 @@ def test_stop_and_output_option(section: str, option: str, value: int, field: st
 NOTHING = {
     "token_ids": [5],
     "sampling_options": dict.fromkeys(
-        "n best_of temperature top_p top_k min_p presence_penalty frequency_penalty repetition_penalty seed "
-        "use_beam_search length_penalty include_stop_str_in_output guided_decoding".split()
+        [
+            "n",
+            "best_of",
+            "temperature",
+            "top_p",
+            "top_k",
+            "min_p",
+            "presence_penalty",
+            "frequency_penalty",
+            "repetition_penalty",
+            "seed",
+            "use_beam_search",
+            "length_penalty",
+            "include_stop_str_in_output",
+            "guided_decoding",
+        ]
     ),
     "stop_conditions": dict.fromkeys(
-        "max_tokens min_tokens stop stop_token_ids stop_token_ids_visible stop_token_ids_hidden ignore_eos "
-        "max_thinking_tokens".split()
+        [
+            "max_tokens",
+            "min_tokens",
+            "stop",
+            "stop_token_ids",
+            "stop_token_ids_visible",
+            "stop_token_ids_hidden",
+            "ignore_eos",
+            "max_thinking_tokens",
+        ]
     ),
-    "output_options": dict.fromkeys("logprobs prompt_logprobs skip_special_tokens".split()),
+    "output_options": dict.fromkeys(["logprobs", "prompt_logprobs", "skip_special_tokens"]),
     "eos_token_ids": None,
     "extra_args": None,
 }
@@ -143,7 +165,7 @@ def test_max_tokens_is_at_most_what_the_prompt_leaves(
 
 
 def test_max_tokens_beyond_the_whole_context_is_refused() -> None:
-    with pytest.raises(InvalidArgument, match="max_tokens.* 100 tokens.* 101"):
+    with pytest.raises(InvalidArgument, match=r"max_tokens.* 100 tokens.* 101"):
         convert(request(stop={"max_tokens": 101}))
 
 

@@ -61,7 +61,7 @@ def holder(port: int) -> str:
     except psutil.AccessDenied:
         return "a process that this user may not see"
     for connection in connections:
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid:
             try:
                 process = psutil.Process(connection.pid)
                 return f"{process.name()} (process {process.pid}, user {process.username()})"

@@ -40,7 +40,9 @@ def check(settings: FrontendSettings) -> None:
         check_port(settings.http_host, settings.http_port, "http-port")
     if bool(settings.tls_cert_path) != bool(settings.tls_key_path):
         given, missing = ("cert", "key") if settings.tls_cert_path else ("key", "cert")
-        raise UserError(f"HTTPS needs certificate and key: --tls-{given}-path is given", fix=f"add --tls-{missing}-path")
+        raise UserError(
+            f"HTTPS needs certificate and key: --tls-{given}-path is given", fix=f"add --tls-{missing}-path"
+        )
     for key, path in (("tls-cert-path", settings.tls_cert_path), ("tls-key-path", settings.tls_key_path)):
         if path is not None and not Path(path).is_file():
             raise UserError(f"--{key}: there is no file {path}")

@@ -1,7 +1,7 @@
 """The frontend component.
 
-    dynamo-frontend --http-port 8000
-    python -m dynamo_frontend --input text
+dynamo-frontend --http-port 8000
+python -m dynamo_frontend --input text
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dynamo_core.args import DynamoFlexibleArgumentParser
 from dynamo_core.deploy import BaseDeployment
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.frontend import FrontendOptions, serve_frontend
-
 from dynamo_frontend.args import FrontendSettings, check
 
 logger = logging.getLogger(__name__)
@@ -49,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if settings.input == "http":
             scheme = "https" if settings.tls_cert_path else "http"
             logger.info("listening on %s://%s:%d", scheme, settings.http_host, settings.http_port)
-        logger.info("looking for models of namespace %s through %s", settings.namespace, runtime.meeting_point)
+        logger.info(
+            "looking for models of namespace %s through %s", settings.namespace, runtime.meeting_point
+        )
         await serve_frontend(runtime, options, source=settings.input)
 
     run(frontend())

@@ -1,6 +1,6 @@
 """The mocker as a worker: real scheduling and KV-cache behaviour, simulated time, random tokens.
 
-    dynamo-mocker-worker --model FOLDER
+dynamo-mocker-worker --model FOLDER
 """
 
 from __future__ import annotations

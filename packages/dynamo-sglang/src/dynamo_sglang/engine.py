@@ -24,7 +24,9 @@ class _Parser(argparse.ArgumentParser):
         known = [flag for action in self._actions for flag in action.option_strings]
         flags = [word.split("=")[0] for word in message.split() if word.startswith("--")]
         hints = [hint for flag in flags if flag not in known and (hint := nearest(flag, known))]
-        raise UserError(f"SGLang: {message}", fix="; ".join(hints) or "see python -m sglang.launch_server --help")
+        raise UserError(
+            f"SGLang: {message}", fix="; ".join(hints) or "see python -m sglang.launch_server --help"
+        )
 
 
 def server_args(settings: SglangSettings, flags: Sequence[str]) -> ServerArgs:

@@ -1,7 +1,7 @@
 """SGLang as a worker that serves whole requests.
 
-    dynamo-sglang-worker --model Qwen/Qwen3-0.6B
-    python -m dynamo_sglang.worker --model Qwen/Qwen3-0.6B --mem-fraction-static 0.8
+dynamo-sglang-worker --model Qwen/Qwen3-0.6B
+python -m dynamo_sglang.worker --model Qwen/Qwen3-0.6B --mem-fraction-static 0.8
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from dynamo_core.handlers.engine_processes import EngineProcesses
 from dynamo_core.models import check_model, engine_import
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.context import Context
-
 from dynamo_sglang.args import SglangSettings
 
 if TYPE_CHECKING:
@@ -108,7 +107,10 @@ class SglangWorker(BaseWorker):
 
 def parser() -> DynamoFlexibleArgumentParser[SglangSettings]:
     return DynamoFlexibleArgumentParser(
-        SglangSettings, Deployment, engine="SGLang", description="SGLang as a worker that serves whole requests."
+        SglangSettings,
+        Deployment,
+        engine="SGLang",
+        description="SGLang as a worker that serves whole requests.",
     )
 
 

@@ -1,7 +1,7 @@
 """vLLM as a worker that serves whole requests.
 
-    dynamo-vllm-worker --model Qwen/Qwen3-0.6B
-    python -m dynamo_vllm.worker --model Qwen/Qwen3-0.6B --max-model-len 4096
+dynamo-vllm-worker --model Qwen/Qwen3-0.6B
+python -m dynamo_vllm.worker --model Qwen/Qwen3-0.6B --max-model-len 4096
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from dynamo_core.handlers.engine_processes import EngineProcesses
 from dynamo_core.models import check_model, engine_import
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.context import Context
-
 from dynamo_vllm.args import VllmSettings, variables
 
 if TYPE_CHECKING:

@@ -75,7 +75,11 @@ class DynamoFlexibleArgumentParser(argparse.ArgumentParser, Generic[S]):
         self.engine = engine
         self.declared = declarations(settings)
         self.add_argument(
-            "-f", "--config", action="append", metavar="FILE", help="YAML file with the same names as the flags."
+            "-f",
+            "--config",
+            action="append",
+            metavar="FILE",
+            help="YAML file with the same names as the flags.",
         )
         self.add_argument(
             "--show-config", action="store_true", help="Print every value with its source and exit."
@@ -118,7 +122,9 @@ class DynamoFlexibleArgumentParser(argparse.ArgumentParser, Generic[S]):
         return {
             "deployment": self.deployment.describe() if self.deployment else None,
             "engine": self.engine,
-            "settings": {d.key: {"switch": d.is_switch, "default": d.default} for d in self.declared.values()},
+            "settings": {
+                d.key: {"switch": d.is_switch, "default": d.default} for d in self.declared.values()
+            },
         }
 
     def error(self, message: str) -> NoReturn:
@@ -126,7 +132,11 @@ class DynamoFlexibleArgumentParser(argparse.ArgumentParser, Generic[S]):
 
     def _add(self, group: Any, declared: Declaration) -> None:
         given = self._deployed(declared)
-        default = "required" if declared.required and given is None else f"default {_plain(given or declared.default)}"
+        default = (
+            "required"
+            if declared.required and given is None
+            else f"default {_plain(given or declared.default)}"
+        )
         options: dict[str, Any] = {
             "dest": declared.name,
             "help": f"{declared.help} [{default}; {declared.env}]".replace("%", "%%"),
@@ -137,7 +147,9 @@ class DynamoFlexibleArgumentParser(argparse.ArgumentParser, Generic[S]):
             metavar = declared.metavar or "|".join(declared.choices) or declared.name.upper().split("_")[-1]
             group.add_argument(declared.flag, metavar=metavar, **options)
 
-    def _lookup(self, declared: Declaration, flags: Mapping[str, Any], files: Mapping[str, Located]) -> Located | None:
+    def _lookup(
+        self, declared: Declaration, flags: Mapping[str, Any], files: Mapping[str, Located]
+    ) -> Located | None:
         if declared.name in flags:
             return Located(flags[declared.name], Origin("flag", declared.flag))
         if variable := environment.read(declared.env):

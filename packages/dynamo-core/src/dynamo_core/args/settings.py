@@ -41,7 +41,7 @@ def setting(
     `DYN_` and the setting's name: the Rust runtime's own names are used for what it shares with us.
     `constraints` go to pydantic (`ge`, `le`, `min_length`, …).
     """
-    extra = {"env": env, "metavar": metavar, "secret": secret}
+    extra: dict[str, Any] = {"env": env, "metavar": metavar, "secret": secret}
     return Field(default, description=help, json_schema_extra=extra, **constraints)
 
 

@@ -28,7 +28,10 @@ def main(argv: list[str] | None = None) -> None:
     listing = "\n".join(f"  {name:<8} {text}" for name, text in COMMANDS.items())
     usage = f"usage: dynamo COMMAND …\n\ncommands:\n{listing}\n\n`dynamo COMMAND --help` tells more."
     if words and words[0] not in ("-h", "--help"):
-        print(f"dynamo: error: unknown command {words[0]!r}; {nearest(words[0], COMMANDS)}".rstrip("; "), file=sys.stderr)
+        print(
+            f"dynamo: error: unknown command {words[0]!r}; {nearest(words[0], COMMANDS)}".rstrip("; "),
+            file=sys.stderr,
+        )
         raise SystemExit(2)
     print(usage)
 

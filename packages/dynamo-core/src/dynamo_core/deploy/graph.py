@@ -65,7 +65,9 @@ def read_graph(path: Path, overrides: Sequence[str] = ()) -> Graph:
     Raises `UserError` with all the problems found.
     """
     tree = {
-        name: _located(path, entry) for name, entry in read_yaml(path).items() if _is_section(path, name, entry)
+        name: _located(path, entry)
+        for name, entry in read_yaml(path).items()
+        if _is_section(path, name, entry)
     }
     problems = _override(tree, overrides)
     common = tree.pop(COMMON, {})
@@ -122,7 +124,9 @@ def _override(tree: dict[str, dict[str, Located]], words: Sequence[str]) -> list
 def _section(path: Path, name: str, values: dict[str, Located]) -> Section:
     reserved = {key: values.pop(key) for key in RESERVED if key in values}
     if "component" not in reserved:
-        raise UserError(f"{path}: section {name} has no component:", fix="name the module, as for `python -m`")
+        raise UserError(
+            f"{path}: section {name} has no component:", fix="name the module, as for `python -m`"
+        )
     component = str(reserved["component"].value)
     python = reserved.get("python")
     return Section(
@@ -144,5 +148,7 @@ def _environment(located: Located | None) -> dict[str, str]:
     if located is None:
         return {}
     if not isinstance(located.value, dict):
-        raise UserError(f"{located.origin}: env must be a mapping of names to values, found {located.value!r}")
+        raise UserError(
+            f"{located.origin}: env must be a mapping of names to values, found {located.value!r}"
+        )
     return {str(name): str(value) for name, value in located.value.items()}

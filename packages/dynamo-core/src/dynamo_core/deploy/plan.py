@@ -76,7 +76,9 @@ def _processes(
     if known and not description.engine:
         for key in section.values.keys() - known.keys():
             origin = section.values[key].origin
-            problems.append(f"{section.name}: {origin}: unknown key {key!r}; {nearest(key, known)}".rstrip("; "))
+            problems.append(
+                f"{section.name}: {origin}: unknown key {key!r}; {nearest(key, known)}".rstrip("; ")
+            )
     program = [section.component] if section.component.endswith(".py") else ["-m", section.component]
     flags = [word for key, located in values.items() for word in as_flags(key, located.value)]
     processes = []
@@ -93,7 +95,8 @@ def _replicas(section: Section, description: Description, problems: list[str]) -
     value = section.replicas.value
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         problems.append(
-            f"{section.name}: replicas must be a whole number, found {value!r} (from {section.replicas.origin})"
+            f"{section.name}: replicas must be a whole number, found {value!r} "
+            f"(from {section.replicas.origin})"
         )
         return 0
     return value

@@ -160,10 +160,14 @@ class EngineProcesses:
         if shutdown is not None:
             done: asyncio.Future[None] = loop.create_future()
 
+            def finished() -> None:
+                if not done.done():
+                    done.set_result(None)
+
             def work() -> None:
                 shutdown()
                 with contextlib.suppress(RuntimeError):
-                    loop.call_soon_threadsafe(lambda: done.done() or done.set_result(None))
+                    loop.call_soon_threadsafe(finished)
 
             threading.Thread(target=work, name="engine-stop", daemon=True).start()
             with contextlib.suppress(TimeoutError):

@@ -27,7 +27,9 @@ class Client:
         Raises `UserError` after `timeout` seconds, naming the endpoint it looked for.
         """
         try:
-            return list(await asyncio.wait_for(asyncio.ensure_future(self._rust.wait_for_instances()), timeout))
+            return list(
+                await asyncio.wait_for(asyncio.ensure_future(self._rust.wait_for_instances()), timeout)
+            )
         except TimeoutError:
             raise UserError(
                 f"no instance of {self.path} appeared within {timeout:g} s",

@@ -48,7 +48,9 @@ class Component:
 
         Its endpoints can be found once they serve; this says where the others have to look.
         """
-        logger.info("%s.%s will be found through %s", self.namespace.name, self.name, self.runtime.meeting_point)
+        logger.info(
+            "%s.%s will be found through %s", self.namespace.name, self.name, self.runtime.meeting_point
+        )
 
     def endpoint(self, name: str) -> Endpoint:
         """An endpoint of this component."""

@@ -41,7 +41,9 @@ class FrontendOptions:
 def variables(options: FrontendOptions, drain_timeout: float) -> list[Variable]:
     """What the Rust HTTP server reads from the environment only."""
     return [
-        Variable("DYN_HTTP_SVC_HEALTH_PATH", "/health/runtime", "/health answers for the models, not the process"),
+        Variable(
+            "DYN_HTTP_SVC_HEALTH_PATH", "/health/runtime", "/health answers for the models, not the process"
+        ),
         Variable(
             "DYN_HTTP_GRACEFUL_SHUTDOWN_TIMEOUT_SECS",
             str(max(1, round(drain_timeout))),
@@ -51,7 +53,9 @@ def variables(options: FrontendOptions, drain_timeout: float) -> list[Variable]:
     ]
 
 
-async def serve_frontend(runtime: DistributedRuntime, options: FrontendOptions, *, source: str = "http") -> None:
+async def serve_frontend(
+    runtime: DistributedRuntime, options: FrontendOptions, *, source: str = "http"
+) -> None:
     """Serve OpenAI requests until the runtime is asked to stop.
 
     `source` is `http`, or `text` for a chat in the terminal. Over HTTP, `/health` answers 200 if a

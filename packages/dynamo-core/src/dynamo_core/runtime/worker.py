@@ -37,7 +37,9 @@ def dynamo_worker(
     case. Without `settings`, the embedded defaults and `DYN_…` variables hold.
     """
 
-    def decorate(main: Callable[Concatenate[DistributedRuntime, P], Awaitable[None]]) -> Callable[P, Coroutine[Any, Any, None]]:
+    def decorate(
+        main: Callable[Concatenate[DistributedRuntime, P], Awaitable[None]],
+    ) -> Callable[P, Coroutine[Any, Any, None]]:
         @functools.wraps(main)
         async def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
             async with DistributedRuntime.open(settings or _defaults()) as runtime:

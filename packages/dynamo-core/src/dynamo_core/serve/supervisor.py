@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Iterator
+from typing import cast
 
 from dynamo_core import environment
 from dynamo_core.deploy.plan import Plan, Process
@@ -28,13 +29,18 @@ _PR_SET_PDEATHSIG = 1
 class Child:
     """One running process of a plan."""
 
-    def __init__(self, plan: Process, process: asyncio.subprocess.Process, printer: Printer) -> None:
+    def __init__(
+        self,
+        plan: Process,
+        process: asyncio.subprocess.Process,
+        output: asyncio.StreamReader,
+        printer: Printer,
+    ) -> None:
         self.plan = plan
         self.process = process
         self.last: deque[str] = deque(maxlen=20)
         self.ready = False
-        assert process.stdout is not None
-        self._output = asyncio.ensure_future(pump(process.stdout, plan.name, printer, self.last))
+        self._output = asyncio.ensure_future(pump(output, plan.name, printer, self.last))
 
     @classmethod
     async def start(cls, plan: Process, printer: Printer) -> Child:
@@ -48,7 +54,7 @@ class Child:
             start_new_session=True,
             preexec_fn=_die_with_parent,
         )
-        return cls(plan, process, printer)
+        return cls(plan, process, cast(asyncio.StreamReader, process.stdout), printer)
 
     @property
     def running(self) -> bool:
@@ -159,7 +165,11 @@ class Supervisor:
             await asyncio.wait(late)
 
     def _addresses(self) -> str:
-        urls = [c.plan.ready_url.removesuffix("/health") for c in self.children if "--status-port" not in c.plan.argv]
+        urls = [
+            c.plan.ready_url.removesuffix("/health")
+            for c in self.children
+            if "--status-port" not in c.plan.argv
+        ]
         return ", ".join(url for url in urls if url)
 
     def _say(self, text: str) -> None:
@@ -188,7 +198,9 @@ class Supervisor:
 
 def _answers(url: str) -> bool:
     """Whether a GET is answered with 200. The certificate is our own child's, so it is not checked."""
-    context = ssl._create_unverified_context() if url.startswith("https") else None
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     try:
         with urllib.request.urlopen(url, timeout=2.0, context=context) as response:
             return bool(response.status == 200)

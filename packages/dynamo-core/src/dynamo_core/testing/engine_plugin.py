@@ -1,6 +1,6 @@
 """Fixtures for an engine package, which says what its engine is in a session fixture named `engine`:
 
-    pytest_plugins = ["dynamo_core.testing.engine_checks", "dynamo_core.testing.engine_plugin"]
+pytest_plugins = ["dynamo_core.testing.engine_checks", "dynamo_core.testing.engine_plugin"]
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dynamo_core.testing.processes import Running, Stack
 from dynamo_core.testing.tiny_model import write_tiny_model, write_tiny_weights
 
 __all__ = ["EngineUnderTest", "reference", "served", "stack", "tiny_model"]
+
 
 @dataclass(frozen=True)
 class EngineUnderTest:

@@ -69,7 +69,9 @@ class ScriptedWorker(BaseWorker):
         prompt = len(request["token_ids"])
         wanted = request["stop_conditions"].get("max_tokens") or 16
         if prompt + wanted > CONTEXT_LENGTH:
-            raise InvalidArgument(f"prompt and max_tokens exceed {CONTEXT_LENGTH} tokens: {prompt} + {wanted}")
+            raise InvalidArgument(
+                f"prompt and max_tokens exceed {CONTEXT_LENGTH} tokens: {prompt} + {wanted}"
+            )
         if request["sampling_options"].get("seed") == 13:
             raise InvalidArgument("seed must be lucky, found 13")
         self._say("start", context)
