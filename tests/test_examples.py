@@ -14,6 +14,7 @@ pytest_plugins = ["dynamo_core.testing.plugin"]
 
 ROOT = Path(__file__).resolve().parent.parent
 HELLO = ROOT / "examples" / "hello"
+GRAPHS = sorted((ROOT / "examples").glob("*/*.yaml"))
 WAYS = {
     "python FILE": lambda name: [str(HELLO / f"{name}.py")],
     "python -m MODULE": lambda name: ["-m", f"examples.hello.{name}"],
@@ -57,15 +58,11 @@ def test_mocker_served(stack: Stack) -> None:
     assert answer.usage.completion_tokens == 5
 
 
-@pytest.mark.parametrize(
-    "file", sorted((ROOT / "examples").glob("*/*.yaml")), ids=lambda f: f"{f.parent.name}/{f.name}"
-)
-def test_every_graph_can_be_planned_where_its_packages_are(file: Path) -> None:
-    """Engine packages are not installed here; for them the error names what is missing."""
+@pytest.mark.parametrize("file", GRAPHS, ids=lambda file: f"{file.parent.name}/{file.name}")
+def test_every_graph_can_be_planned(file: Path) -> None:
+    """Engine packages are installed here without their engines: planning needs none."""
     command = [sys.executable, "-m", "dynamo_core.cli.main", "serve", str(file), "--dry-run"]
+    command += ["--Common.model=FOLDER"] if file.parent.name == "quickstart" else []
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    if file.parent.name in ("hello", "mocker"):
-        assert result.returncode == 0, result.stderr
-    else:
-        assert result.returncode == 2
-        assert "cannot import dynamo_" in result.stderr
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) >= 2

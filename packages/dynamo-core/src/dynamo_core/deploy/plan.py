@@ -52,7 +52,8 @@ def make_plan(
 
     `ask` describes a component in an interpreter, `ports` gives free ones.
     """
-    ports = ports or free_ports()
+    taken = _ports_given(graph)
+    ports = (port for port in ports or free_ports() if port not in taken)
     problems: list[str] = []
     processes: list[Process] = []
     for section in graph.sections:
@@ -65,6 +66,12 @@ def make_plan(
     if problems:
         raise UserError("\n".join(problems))
     return Plan(graph.source, tuple(processes))
+
+
+def _ports_given(graph: Graph) -> set[object]:
+    """The ports that the user chose; they may be free now, and are not to be allotted twice."""
+    everything = [graph.common, *(section.values for section in graph.sections)]
+    return {located.value for values in everything for key, located in values.items() if key.endswith("port")}
 
 
 def _processes(

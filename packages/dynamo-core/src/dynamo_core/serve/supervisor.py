@@ -139,7 +139,7 @@ class Supervisor:
 
     def _verdict(self, asked: bool, exited: dict[Child, int]) -> int:
         for child, code in exited.items():
-            self._say(f"{child.plan.name} ended {_describe(code)}; its last line: {_last(child)}")
+            self._say(f"{child.plan.name} ended {_describe(code)}; its last words: {_last(child)}")
         codes = [code for code in exited.values() if code != 0]
         if codes:
             return codes[0] if codes[0] > 0 else 1
@@ -218,4 +218,6 @@ def _describe(code: int) -> str:
 
 
 def _last(child: Child) -> str:
-    return next((line for line in reversed(child.last) if line.strip()), "(it wrote nothing)")
+    """The error that a process ended with, or else the last thing it wrote."""
+    lines = [line for line in reversed(child.last) if line.strip()]
+    return next((line for line in lines if "error: " in line), lines[0] if lines else "(it wrote nothing)")

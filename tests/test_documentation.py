@@ -1,0 +1,87 @@
+"""What the documentation tells people to type works: each command of each page is known here."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *ROOT.glob("examples/**/*.md"),
+    *ROOT.glob("packages/*/README.md"),
+]
+RUN_ELSEWHERE = {
+    "python3 -m pip install tox && tox run -e quickstart": "tests/test_quickstart.py, and tox itself",
+    "tox run": "this very run",
+    "pip install tox": "this very run",
+    "curl": "tests/test_quickstart.py",
+    "pip install": "tests/test_packages.py",
+    "pip uninstall": "tools/install_engine.py leaves the same packages out",
+    "python3 examples/hello": "tests/test_examples.py",
+    "git ": "a release, which no test makes",
+}
+"""Commands by how they begin, and where they are run."""
+
+MODULES = {
+    "dynamo-frontend": "dynamo_frontend",
+    "dynamo-mocker-worker": "dynamo_mocker.worker",
+    "dynamo-vllm-worker": "dynamo_vllm.worker",
+    "dynamo-sglang-worker": "dynamo_sglang.worker",
+}
+
+
+def commands(page: Path) -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.split("   #")[0].strip().removesuffix(" &") for line in lines if line.strip()]
+
+
+ALL = [(page, command) for page in PAGES for command in commands(page)]
+HERE = [
+    pytest.param(command, id=f"{page.relative_to(ROOT)}: {command[:60]}")
+    for page, command in ALL
+    if not command.startswith(tuple(RUN_ELSEWHERE)) and not command.startswith("tox run")
+]
+
+
+@pytest.mark.parametrize("command", HERE)
+def test_a_documented_command_is_understood(command: str, tmp_path: Path) -> None:
+    """Each is run with `--show-config` or `--dry-run`, which go as far as starting does not."""
+    words = shlex.split(command.replace("FOLDER", str(tmp_path)))
+    if words[:2] == ["dynamo", "serve"]:
+        if not (ROOT / words[2]).exists():
+            words[2] = str(tmp_path / "graph.yaml")
+            Path(words[2]).write_text("Frontend:\n  component: dynamo_frontend\n")
+        result = _run("dynamo_core.cli.main", *words[1:], "--dry-run")
+    else:
+        result = _run(MODULES[words[0]], *words[1:], "--show-config")
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_tox_environment_that_is_named_exists() -> None:
+    named = {
+        name
+        for _, command in ALL
+        for names in re.findall(r"tox run -e ([\w,]+)", command)
+        for name in names.split(",")
+    }
+    existing = set(re.findall(r"^\[testenv:(\w+)\]", (ROOT / "tox.ini").read_text(), re.MULTILINE))
+    assert named <= existing
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def _run(module: str, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", module, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
