@@ -16,6 +16,7 @@ from dynamo_core.environment import Variable
 from dynamo_core.errors import UserError
 from dynamo_core.ports import check_port
 from dynamo_core.runtime.component import Namespace
+from dynamo_core.runtime.reachable import check_servers
 
 if TYPE_CHECKING:
     from dynamo_core.args import RuntimeSettings
@@ -76,6 +77,7 @@ class DistributedRuntime:
         logs.configure(settings.log_level, settings.log_format)
         if settings.discovery_backend == "file":
             private_folder(Path(settings.discovery_path))
+        await check_servers(settings)
         from dynamo import _core
 
         try:

@@ -1,0 +1,48 @@
+"""Whether the servers that a graph meets through answer, before the Rust side waits minutes for them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from dynamo_core.errors import UserError
+
+if TYPE_CHECKING:
+    from dynamo_core.args import RuntimeSettings
+
+TIMEOUT = 3.0
+"""Seconds for a TCP connection."""
+
+
+async def check_servers(settings: RuntimeSettings) -> None:
+    """Raise `UserError` if etcd or NATS is asked for and cannot be reached.
+
+    Of several etcd endpoints, one that answers is enough.
+    """
+    if settings.discovery_backend == "etcd":
+        await _check("etcd", "--etcd-endpoints", settings.etcd_endpoints, 2379, "--discovery-backend file")
+    if "nats" in (settings.request_plane, settings.event_plane):
+        way_out = "--request-plane tcp --event-plane zmq"
+        await _check("NATS", "--nats-server", settings.nats_server, 4222, way_out)
+
+
+async def _check(server: str, flag: str, urls: str, default_port: int, way_out: str) -> None:
+    failures = []
+    for url in urls.split(","):
+        parts = urlsplit(url if "://" in url else f"//{url}")
+        address = f"{parts.hostname}:{parts.port or default_port}"
+        try:
+            opening = asyncio.open_connection(parts.hostname, parts.port or default_port)
+            _, writer = await asyncio.wait_for(opening, TIMEOUT)
+        except TimeoutError:
+            failures.append(f"{address}: no answer within {TIMEOUT:g} s")
+        except OSError as error:
+            failures.append(f"{address}: {error.strerror or error}")
+        else:
+            writer.close()
+            return
+    raise UserError(
+        f"{server} cannot be reached at {', '.join(failures)} (from {flag})",
+        fix=f"start it there or correct {flag}; {way_out} needs no server",
+    )
