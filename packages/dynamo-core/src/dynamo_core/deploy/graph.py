@@ -9,6 +9,7 @@
       component: dynamo_vllm.worker
       python: .venv/bin/python    # optional: the interpreter that has this engine
       replicas: 2
+      resources: {gpu: 1}         # of each replica
       env: {HF_HOME: /models}
       max-model-len: 4096         # the engine's own flags, same names
 
@@ -47,6 +48,7 @@ class Section:
     values: Mapping[str, Located]
     """Settings and engine flags by file key."""
     replicas: Located | None
+    resources: Located | None
     env: Mapping[str, str]
 
 
@@ -135,6 +137,7 @@ def _section(path: Path, name: str, values: dict[str, Located]) -> Section:
         python=str(_beside(path, python.value)) if python else sys.executable,
         values=values,
         replicas=reserved.get("replicas"),
+        resources=reserved.get("resources"),
         env=_environment(reserved.get("env")),
     )
 

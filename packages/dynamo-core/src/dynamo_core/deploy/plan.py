@@ -10,6 +10,7 @@ from typing import Any
 from dynamo_core.args.origins import Located
 from dynamo_core.args.parser import as_flags
 from dynamo_core.args.suggest import nearest
+from dynamo_core.deploy.deployment import RESOURCES
 from dynamo_core.deploy.describe import Description, describe
 from dynamo_core.deploy.graph import Graph, Section
 from dynamo_core.errors import UserError
@@ -25,6 +26,8 @@ class Process:
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     """What the user wrote under `env:`, nothing else."""
+    resources: Mapping[str, int | str] = field(default_factory=dict)
+    """What the process needs, under the names of `BaseDeployment.resources`."""
     ready_url: str = ""
     """Answers 200 once the process does its work; empty if it cannot tell."""
 
@@ -88,11 +91,13 @@ def _processes(
             )
     program = [section.component] if section.component.endswith(".py") else ["-m", section.component]
     flags = [word for key, located in values.items() for word in as_flags(key, located.value)]
+    resources = _resources(section, description, problems)
     processes = []
     for index in range(_replicas(section, description, problems)):
         url, extra = _readiness(values, description, ports)
         argv = (section.python, *program, *flags, *extra)
-        processes.append(Process(f"{section.name}/{index}", argv, section.env, url))
+        name = f"{section.name}/{index}"
+        processes.append(Process(name, argv, section.env, resources, url))
     return processes
 
 
@@ -107,6 +112,21 @@ def _replicas(section: Section, description: Description, problems: list[str]) -
         )
         return 0
     return value
+
+
+def _resources(section: Section, description: Description, problems: list[str]) -> Mapping[str, int | str]:
+    declared: dict[str, int | str] = dict(description.deployment.get("resources", {}))
+    if section.resources is None:
+        return declared
+    value, origin = section.resources.value, section.resources.origin
+    if not isinstance(value, dict):
+        problems.append(f"{section.name}: resources must be a mapping, found {value!r} (from {origin})")
+        return declared
+    for key in value.keys() - set(RESOURCES):
+        problems.append(
+            f"{section.name}: {origin}: unknown resource {key!r}; known are {', '.join(RESOURCES)}"
+        )
+    return declared | value
 
 
 def _readiness(
