@@ -14,6 +14,7 @@ from dynamo_core.deploy import BaseDeployment
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.frontend import FrontendOptions, serve_frontend
 from dynamo_frontend.args import FrontendSettings, check
+from dynamo_frontend.chat import chat
 
 logger = logging.getLogger(__name__)
 
@@ -45,13 +46,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             tls_cert_path=settings.tls_cert_path,
             tls_key_path=settings.tls_key_path,
         )
-        if settings.input == "http":
+        logger.info("looking for models of %s through %s", settings.namespace, runtime.meeting_point)
+        if settings.input == "text":
+            await chat(runtime, options)
+        else:
             scheme = "https" if settings.tls_cert_path else "http"
             logger.info("listening on %s://%s:%d", scheme, settings.http_host, settings.http_port)
-        logger.info(
-            "looking for models of namespace %s through %s", settings.namespace, runtime.meeting_point
-        )
-        await serve_frontend(runtime, options, source=settings.input)
+            await serve_frontend(runtime, options)
 
     run(frontend())
 

@@ -53,13 +53,11 @@ def variables(options: FrontendOptions, drain_timeout: float) -> list[Variable]:
     ]
 
 
-async def serve_frontend(
-    runtime: DistributedRuntime, options: FrontendOptions, *, source: str = "http"
-) -> None:
+async def serve_frontend(runtime: DistributedRuntime, options: FrontendOptions) -> None:
     """Serve OpenAI requests until the runtime is asked to stop.
 
-    `source` is `http`, or `text` for a chat in the terminal. Over HTTP, `/health` answers 200 if a
-    request would be answered now and 503 if not, with the names of the models.
+    `/health` answers 200 if a request would be answered now and 503 if not, with the names of the
+    models.
     """
     from dynamo import _core
 
@@ -75,8 +73,8 @@ async def serve_frontend(
         migration_limit=options.migration_limit,
     )
     engine = await _core.make_engine(runtime.rust, arguments)
-    routes = [_core.FrontendRoute("GET", "/health", _health)] if source == "http" else None
-    running = asyncio.ensure_future(_core.run_input(runtime.rust, source, engine, routes))
+    routes = [_core.FrontendRoute("GET", "/health", _health)]
+    running = asyncio.ensure_future(_core.run_input(runtime.rust, "http", engine, routes))
     await runtime.serve_until_stopped(running)
 
 
