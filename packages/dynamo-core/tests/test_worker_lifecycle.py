@@ -82,9 +82,7 @@ def test_a_bad_request_is_a_400_with_the_engines_words(stack: Stack) -> None:
     worker = stack.scripted()
     stack.wait_ready()
     with pytest.raises(openai.BadRequestError, match="must be lucky"):
-        stack.client().chat.completions.create(
-            model="scripted", messages=MESSAGES, max_tokens=5, seed=13
-        )
+        stack.client().chat.completions.create(model="scripted", messages=MESSAGES, max_tokens=5, seed=13)
     assert ask(stack, 3)
     assert worker.process.poll() is None
 

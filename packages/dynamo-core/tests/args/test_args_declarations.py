@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from dynamo_core.args import DynamoFlexibleArgumentParser, RuntimeSettings, Settings, StatusSettings, setting
 from dynamo_core.args.settings import declarations
+from dynamo_core.args.show import show
 from dynamo_core.deploy import BaseDeployment
 
 
@@ -43,7 +44,7 @@ def test_a_setting_declared_by_two_groups_fails_where_they_are_combined() -> Non
 
         max_words: int = setting(7, "The same word again.")
 
-    with pytest.raises(TypeError, match="'max_words' is declared by .*LimitSettings and by .*Other"):
+    with pytest.raises(TypeError, match=r"'max_words' is declared by .*LimitSettings and by .*Other"):
         type("Both", (Other, LimitSettings), {})
 
 
@@ -93,7 +94,7 @@ def test_help_shows_the_default_that_the_deployment_class_gives(
 
 def test_show_names_every_value_and_its_source_and_hides_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORE_PASSWORD", "hunter2")
-    shown = DynamoFlexibleArgumentParser(LimitSettings).parse(["--max-words", "6"]).show()
+    shown = show(DynamoFlexibleArgumentParser(LimitSettings).parse(["--max-words", "6"]), [], "text")
     assert shown.splitlines() == [
         "max-words = 6   --max-words",
         "upper     = False   default",

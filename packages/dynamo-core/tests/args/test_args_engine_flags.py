@@ -60,7 +60,10 @@ def test_files_in_their_order(tmp_path: Path) -> None:
         ("enable-prefix-caching: false", ["--no-enable-prefix-caching"]),
         ("sizes: [1, 2, 4]", ["--sizes", "1", "2", "4"]),
         ("revision:", []),
-        ("kv-transfer-config: {kv_connector: X, n: 1}", ["--kv-transfer-config", '{"kv_connector": "X", "n": 1}']),
+        (
+            "kv-transfer-config: {kv_connector: X, n: 1}",
+            ["--kv-transfer-config", '{"kv_connector": "X", "n": 1}'],
+        ),
     ],
 )
 def test_a_key_of_a_file_becomes_words(tmp_path: Path, text: str, words: list[str]) -> None:

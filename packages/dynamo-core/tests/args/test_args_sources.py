@@ -64,12 +64,18 @@ class Sources:
             if name != self.declared.name:
                 self.argv += [f"--{name}", value]
         has_class = len(self.attributes) > 1 or self.attributes["name"] != "worker"
-        return DynamoFlexibleArgumentParser(WorkerSettings, deployment if has_class else None).parse(self.argv)
+        return DynamoFlexibleArgumentParser(WorkerSettings, deployment if has_class else None).parse(
+            self.argv
+        )
 
     def _write(self, text: str) -> None:
         written = self.file.read_text() if self.file.exists() else "# settings\n"
         self.file.write_text(written + text)
-        self.argv = ["--config", str(self.file), *[w for w in self.argv if w not in ("--config", str(self.file))]]
+        self.argv = [
+            "--config",
+            str(self.file),
+            *[w for w in self.argv if w not in ("--config", str(self.file))],
+        ]
 
     def _line(self) -> int:
         return len(self.file.read_text().splitlines())
@@ -115,13 +121,6 @@ def test_a_later_file_wins(sources: Sources, tmp_path: Path) -> None:
     arguments = sources.parse()
     assert arguments.settings.status_port == 1002
     assert arguments.origins["status_port"] == Origin("file", f"{later}:1")
-
-
-@pytest.mark.parametrize("sources", ["status_port"], indirect=True)
-def test_the_last_flag_wins(sources: Sources) -> None:
-    sources.give("flag", 1001)
-    sources.give("flag", 1002)
-    assert sources.parse().settings.status_port == 1002
 
 
 def test_what_is_common_to_a_graph_may_hold_what_this_component_does_not_know(tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 from dynamo_core.args import ComponentSettings, RuntimeSettings, Settings, setting
+from dynamo_core.environment import Variable
 from dynamo_core.errors import UserError
 from dynamo_core.ports import check_port
 from dynamo_core.runtime.frontend import RouterMode
+from dynamo_core.runtime.variables import frontend_variables, runtime_variables
 
 
 class HttpSettings(Settings):
@@ -32,6 +34,11 @@ class RoutingSettings(Settings):
 
 class FrontendSettings(HttpSettings, RoutingSettings, ComponentSettings, RuntimeSettings):
     "The settings of dynamo-frontend"
+
+
+def variables(settings: FrontendSettings) -> list[Variable]:
+    """What the frontend sets for the libraries in it."""
+    return [*runtime_variables(settings), *frontend_variables(settings.drain_timeout)]
 
 
 def check(settings: FrontendSettings) -> None:

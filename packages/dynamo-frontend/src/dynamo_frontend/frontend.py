@@ -13,7 +13,7 @@ from dynamo_core.args import DynamoFlexibleArgumentParser
 from dynamo_core.deploy import BaseDeployment
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.frontend import FrontendOptions, serve_frontend
-from dynamo_frontend.args import FrontendSettings, check
+from dynamo_frontend.args import FrontendSettings, check, variables
 from dynamo_frontend.chat import chat
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,10 @@ class Deployment(BaseDeployment):
 
 def parser() -> DynamoFlexibleArgumentParser[FrontendSettings]:
     return DynamoFlexibleArgumentParser(
-        FrontendSettings, Deployment, description="OpenAI-compatible HTTP server and router over the runtime."
+        FrontendSettings,
+        Deployment,
+        variables=variables,
+        description="OpenAI-compatible HTTP server and router over the runtime.",
     )
 
 

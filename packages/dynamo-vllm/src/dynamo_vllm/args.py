@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from dynamo_core.args import ComponentSettings, ModelSettings, RuntimeSettings
 from dynamo_core.environment import Variable
+from dynamo_core.runtime.variables import runtime_variables
 
 
 class VllmSettings(ModelSettings, ComponentSettings, RuntimeSettings):
     "The settings of a vLLM component"
 
 
-def variables(settings: VllmSettings) -> list[Variable]:
+def vllm_variables(settings: VllmSettings) -> list[Variable]:
     """vLLM's environment: what it reads nowhere else, where our default is another one."""
     return [
         Variable("VLLM_HOST_IP", settings.rpc_host, "vLLM's processes meet on this address", yields=True),
         Variable("VLLM_NO_USAGE_STATS", "1", "nothing about the use of vLLM is sent anywhere", yields=True),
         Variable("VLLM_LOGGING_LEVEL", settings.log_level.upper(), "log level", yields=True),
     ]
+
+
+def variables(settings: VllmSettings) -> list[Variable]:
+    """All that the worker sets for the libraries in it."""
+    return [*runtime_variables(settings), *vllm_variables(settings)]

@@ -18,7 +18,7 @@ from dynamo_core.handlers.engine_processes import EngineProcesses
 from dynamo_core.models import check_model, engine_import
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.context import Context
-from dynamo_vllm.args import VllmSettings, variables
+from dynamo_vllm.args import VllmSettings, variables, vllm_variables
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -44,7 +44,7 @@ class VllmWorker(BaseWorker):
 
     async def start(self) -> ModelCard:
         check_model(self.settings.model)
-        environment.publish(variables(self.settings))
+        environment.publish(vllm_variables(self.settings))
         self.engine = await self.processes.start(self._build)
         # Built in a thread, vLLM listens to its processes only from the first call on this loop on.
         await asyncio.wait_for(self.engine.get_supported_tasks(), FIRST_CALL_TIMEOUT)
@@ -87,7 +87,11 @@ class VllmWorker(BaseWorker):
 
 def parser() -> DynamoFlexibleArgumentParser[VllmSettings]:
     return DynamoFlexibleArgumentParser(
-        VllmSettings, Deployment, engine="vLLM", description="vLLM as a worker that serves whole requests."
+        VllmSettings,
+        Deployment,
+        engine="vLLM",
+        variables=variables,
+        description="vLLM as a worker that serves whole requests.",
     )
 
 

@@ -69,7 +69,11 @@ class RuntimeSettings(StatusSettings):
 class ComponentSettings(Settings):
     "Component: the name it is found under"
 
-    namespace: str = setting("dynamo", "Namespace; components meet only within one.")
+    namespace: str = setting(
+        "dynamo",
+        "Namespace; components meet only within one. A frontend in dynamo, which the Rust runtime takes "
+        "for the global one, serves the models of all.",
+    )
     component: str = setting(..., "Component name.")
     endpoint: str = setting("generate", "Endpoint name.")
 

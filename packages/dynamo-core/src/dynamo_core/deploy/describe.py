@@ -8,6 +8,7 @@ imports no engine. A module without `parser` is started as it is, with the flags
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dynamo_core.args.origins import Located, Origin
 from dynamo_core.errors import UserError
 
 TIMEOUT = 60.0
@@ -29,7 +31,7 @@ class Description:
     """A component as a planner sees it."""
 
     settings: Mapping[str, Mapping[str, Any]]
-    """By file key."""
+    """By file key: default, environment variable, and whether it is a secret."""
     engine: str
     deployment: Mapping[str, Any]
 
@@ -39,7 +41,19 @@ def describe(component: str, python: str) -> Description:
 
     Raises `UserError` if it cannot be imported there.
     """
-    command = [python, "-m", "dynamo_core.deploy.describe", component]
+    answer = json.loads(_ask(python, component))
+    return Description(answer["settings"], answer["engine"], answer["deployment"] or {})
+
+
+def check(component: str, python: str, values: Mapping[str, Located]) -> list[str]:
+    """Ask the component's own parser in `python` what is wrong with values by file key."""
+    given = {key: [located.value, str(located.origin)] for key, located in values.items()}
+    answer: list[str] = json.loads(_ask(python, component, "--check", json.dumps(given, default=str)))
+    return answer
+
+
+def _ask(python: str, component: str, *words: str) -> str:
+    command = [python, "-m", "dynamo_core.deploy.describe", component, *words]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except OSError as error:
@@ -52,8 +66,7 @@ def describe(component: str, python: str) -> Description:
             f"cannot import {component} in {python}: {reason}",
             fix="install the package that has it there, or name another interpreter with python:",
         )
-    answer = json.loads(result.stdout)
-    return Description(answer["settings"], answer["engine"], answer["deployment"] or {})
+    return result.stdout
 
 
 def load(component: str) -> Any:
@@ -73,9 +86,15 @@ def load(component: str) -> Any:
 
 
 def main() -> None:
-    module = load(sys.argv[1])
-    blank: dict[str, Any] = {"settings": {}, "engine": "", "deployment": None}
-    answer = module.parser().describe() if hasattr(module, "parser") else blank
+    with contextlib.redirect_stdout(sys.stderr):  # a module may print while it is imported
+        module = load(sys.argv[1])
+        parser = module.parser() if hasattr(module, "parser") else None
+    if sys.argv[2:3] == ["--check"]:
+        given = json.loads(sys.argv[3])
+        values = {key: Located(value, Origin("file", where)) for key, (value, where) in given.items()}
+        answer: Any = parser.problems_with(values) if parser else []
+    else:
+        answer = parser.describe() if parser else {"settings": {}, "engine": "", "deployment": None}
     json.dump(answer, sys.stdout, default=str)
 
 

@@ -119,7 +119,10 @@ def _override(tree: dict[str, dict[str, Located]], words: Sequence[str]) -> list
             problems.append(f"{word}: no section {section!r}; {nearest(section, tree)}".rstrip("; "))
             continue
         origin = Origin("flag", f"--{section}.{key}")
-        tree.setdefault(section, {})[key] = Located(yaml.safe_load(text), origin)
+        try:
+            tree.setdefault(section, {})[key] = Located(yaml.safe_load(text), origin)
+        except yaml.YAMLError:
+            problems.append(f"{word}: the value {text!r} is not valid YAML; quote it: '{text}'")
     return problems
 
 

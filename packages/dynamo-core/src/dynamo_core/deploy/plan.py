@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dynamo_core.args.config_files import as_flags
 from dynamo_core.args.origins import Located
-from dynamo_core.args.parser import as_flags
 from dynamo_core.args.suggest import nearest
 from dynamo_core.deploy.deployment import RESOURCES
-from dynamo_core.deploy.describe import Description, describe
+from dynamo_core.deploy.describe import Description, check, describe
 from dynamo_core.deploy.graph import Graph, Section
 from dynamo_core.errors import UserError
 from dynamo_core.ports import free_ports
@@ -30,10 +30,13 @@ class Process:
     """What the process needs, under the names of `BaseDeployment.resources`."""
     ready_url: str = ""
     """Answers 200 once the process does its work; empty if it cannot tell."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Settings that must not be seen in an argv, by environment variable."""
 
     def command(self) -> str:
-        """What a person would type to start exactly this process."""
+        """What a person would type to start exactly this process; secrets come from their shell."""
         prefix = [f"{name}={shlex.quote(value)}" for name, value in self.env.items()]
+        prefix += [f'{name}="${name}"' for name in self.secrets]
         return " ".join([*prefix, shlex.join(self.argv)])
 
 
@@ -59,13 +62,15 @@ def make_plan(
     ports = (port for port in ports or free_ports() if port not in taken)
     problems: list[str] = []
     processes: list[Process] = []
+    descriptions: list[Description] = []
     for section in graph.sections:
         try:
-            description = ask(section.component, section.python)
+            descriptions.append(ask(section.component, section.python))
         except UserError as error:
             problems.append(f"{section.name}: {error}")
             continue
-        processes += _processes(graph, section, description, problems, ports)
+        processes += _processes(graph, section, descriptions[-1], problems, ports)
+    problems += _unknown_common(graph, descriptions)
     if problems:
         raise UserError("\n".join(problems))
     return Plan(graph.source, tuple(processes))
@@ -74,7 +79,8 @@ def make_plan(
 def _ports_given(graph: Graph) -> set[object]:
     """The ports that the user chose; they may be free now, and are not to be allotted twice."""
     everything = [graph.common, *(section.values for section in graph.sections)]
-    return {located.value for values in everything for key, located in values.items() if key.endswith("port")}
+    values = [located.value for keys in everything for key, located in keys.items() if key.endswith("port")]
+    return {value for value in values if isinstance(value, int)}
 
 
 def _processes(
@@ -89,16 +95,32 @@ def _processes(
             problems.append(
                 f"{section.name}: {origin}: unknown key {key!r}; {nearest(key, known)}".rstrip("; ")
             )
+    wrong = check(section.component, section.python, values) if known and values else []
+    problems += [f"{section.name}: {problem}" for problem in wrong]
+    if wrong:
+        return []
     program = [section.component] if section.component.endswith(".py") else ["-m", section.component]
-    flags = [word for key, located in values.items() for word in as_flags(key, located.value)]
+    hidden = {key for key in values if known.get(key, {}).get("secret")}
+    secrets = {known[key]["env"]: str(values[key].value) for key in hidden}
+    shown = {key: located.value for key, located in values.items() if key not in hidden}
+    flags = [word for key, value in shown.items() for word in as_flags(key, value)]
     resources = _resources(section, description, problems)
     processes = []
     for index in range(_replicas(section, description, problems)):
         url, extra = _readiness(values, description, ports)
         argv = (section.python, *program, *flags, *extra)
         name = f"{section.name}/{index}"
-        processes.append(Process(name, argv, section.env, resources, url))
+        processes.append(Process(name, argv, section.env, resources, url, secrets))
     return processes
+
+
+def _unknown_common(graph: Graph, descriptions: Sequence[Description]) -> list[str]:
+    known = {key for description in descriptions for key in description.settings}
+    return [
+        f"{located.origin}: unknown key {key!r}; {nearest(key, known)}".rstrip("; ")
+        for key, located in graph.common.items()
+        if known and key not in known
+    ]
 
 
 def _replicas(section: Section, description: Description, problems: list[str]) -> int:
@@ -146,4 +168,11 @@ def _readiness(
         extra = [f"--{port_key}", str(port)]
     host = str(value(port_key.replace("-port", "-host")))
     scheme = "https" if "tls-cert-path" in values else "http"
-    return f"{scheme}://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/health", extra
+    return f"{scheme}://{_address(host)}:{port}/health", extra
+
+
+def _address(host: str) -> str:
+    """Where to reach what listens on `host`."""
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+    reached = anywhere.get(host, host)
+    return f"[{reached}]" if ":" in reached else reached

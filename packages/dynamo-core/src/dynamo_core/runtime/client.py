@@ -52,7 +52,7 @@ class Client:
                 stream = await self._rust.direct(request, instance, annotated=False, context=context)
             async for answer in stream:
                 yield answer
-        except _core.DynamoException as error:
+        except Exception as error:  # the Rust client has a type of its own for few of its errors
             raise from_rust(error) from None
         finally:
             context.stop_generating()

@@ -12,39 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamo_core import environment, logs
-from dynamo_core.environment import Variable
 from dynamo_core.errors import UserError
 from dynamo_core.ports import check_port
 from dynamo_core.runtime.component import Namespace
 from dynamo_core.runtime.reachable import check_servers
+from dynamo_core.runtime.variables import runtime_variables
 
 if TYPE_CHECKING:
     from dynamo_core.args import RuntimeSettings
 
 logger = logging.getLogger(__name__)
-
-_LOUD_TARGETS = {
-    "tower_http": "off",
-    "dynamo_llm::http::service::service_v2": "off",
-    "mm_routing": "error",
-    "dynamo_runtime::storage::kv": "off",
-    "dynamo_runtime::component": "off",
-    "dynamo_runtime::transports::event_plane": "error",
-    "dynamo_runtime::pipeline::network::egress::push_router": "error",
-    "dynamo_runtime::pipeline::network::ingress::push_handler": "off",
-    "dynamo_llm::discovery": "error",
-    "dynamo_llm::kv_router::publisher": "error",
-    "dynamo_llm::http::service::disconnect": "error",
-}
-"""Rust targets that call a 503 to a health probe, a text-only model, a client that leaves and every
-orderly shutdown an error or a warning. They speak at --log-level debug."""
-QUIET = ",".join(f"{target}={level}" for target, level in _LOUD_TARGETS.items())
-RUST_LEVELS = {
-    "debug": "debug",
-    "info": f"warn,{QUIET}",
-    "warning": f"error,{QUIET}",
-    "error": f"error,{QUIET}",
-}
 
 
 class DistributedRuntime:
@@ -73,7 +50,7 @@ class DistributedRuntime:
         Raises `UserError` if discovery cannot be reached or is not safe to use.
         """
         check_port(settings.status_host, settings.status_port, "status-port")
-        environment.publish(variables(settings))
+        environment.publish(runtime_variables(settings))
         logs.configure(settings.log_level, settings.log_format)
         if settings.discovery_backend == "file":
             private_folder(Path(settings.discovery_path))
@@ -176,30 +153,6 @@ class DistributedRuntime:
             self._rust.shutdown()
 
 
-def variables(settings: RuntimeSettings) -> list[Variable]:
-    """The environment of the Rust runtime, which reads its settings nowhere else."""
-    host = "address that other components reach this one at"
-    found = [
-        Variable("DYN_TCP_RPC_HOST", settings.rpc_host, host, setting="rpc-host"),
-        Variable("DYN_TCP_RESPONSE_STREAM_HOST", settings.rpc_host, host),
-        Variable("DYN_EVENT_PLANE_HOST", settings.rpc_host, host),
-        Variable("DYN_SYSTEM_PORT", str(settings.status_port), "status server", setting="status-port"),
-        Variable("DYN_SYSTEM_HOST", settings.status_host, "status server", setting="status-host"),
-        Variable("DYN_LOG", RUST_LEVELS[settings.log_level], "log level", setting="log-level"),
-    ]
-    if settings.log_format == "json":
-        found.append(Variable("DYN_LOGGING_JSONL", "true", "log format", setting="log-format"))
-    if settings.discovery_backend == "file":
-        found.append(Variable("DYN_FILE_KV", settings.discovery_path, "discovery", setting="discovery-path"))
-    if settings.discovery_backend == "etcd":
-        found.append(
-            Variable("ETCD_ENDPOINTS", settings.etcd_endpoints, "discovery", setting="etcd-endpoints")
-        )
-    if "nats" in (settings.request_plane, settings.event_plane):
-        found.append(Variable("NATS_SERVER", settings.nats_server, "transport", setting="nats-server"))
-    return found
-
-
 def private_folder(path: Path) -> None:
     """Make a folder that only this user can write to, if it is not there yet.
 
@@ -213,16 +166,17 @@ def private_folder(path: Path) -> None:
         raise UserError(
             f"cannot use discovery folder {path}: {error.strerror}", fix="give another --discovery-path"
         ) from None
+    other = "give another --discovery-path"
     if status.st_uid != os.getuid():
-        problem = f"belongs to user {status.st_uid}"
-    elif status.st_mode & stat.S_IWOTH:
-        problem = "is writable by everyone"
-    else:
-        return
-    raise UserError(
-        f"discovery folder {path} {problem}; others could redirect requests",
-        fix=f"chmod o-w {path}, or give another --discovery-path",
-    )
+        raise UserError(
+            f"discovery folder {path} belongs to user {status.st_uid}; others could redirect requests",
+            fix=other,
+        )
+    if status.st_mode & stat.S_IWOTH:
+        raise UserError(
+            f"discovery folder {path} is writable by everyone; others could redirect requests",
+            fix=f"chmod o-w {path}, or {other}",
+        )
 
 
 def _nothing() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from dynamo_core import environment
-from dynamo_core.environment import Variable
+from dynamo_core.runtime.variables import frontend_variables
 
 if TYPE_CHECKING:
     from dynamo_core.runtime.distributed import DistributedRuntime
@@ -28,7 +28,8 @@ class FrontendOptions:
     """How to listen and how to route."""
 
     namespace: str
-    """Only models of this namespace are served."""
+    """Only models of this namespace are served; of all, if it is `dynamo`: the Rust runtime takes that
+    for the global one."""
     http_host: str = "127.0.0.1"
     http_port: int = 8000
     router_mode: RouterMode = "round-robin"
@@ -36,21 +37,6 @@ class FrontendOptions:
     """How often one request may move to another worker after its worker was lost."""
     tls_cert_path: str | None = None
     tls_key_path: str | None = None
-
-
-def variables(options: FrontendOptions, drain_timeout: float) -> list[Variable]:
-    """What the Rust HTTP server reads from the environment only."""
-    return [
-        Variable(
-            "DYN_HTTP_SVC_HEALTH_PATH", "/health/runtime", "/health answers for the models, not the process"
-        ),
-        Variable(
-            "DYN_HTTP_GRACEFUL_SHUTDOWN_TIMEOUT_SECS",
-            str(max(1, round(drain_timeout))),
-            "responses in flight end within the drain budget",
-            setting="drain-timeout",
-        ),
-    ]
 
 
 async def serve_frontend(runtime: DistributedRuntime, options: FrontendOptions) -> None:
@@ -61,7 +47,7 @@ async def serve_frontend(runtime: DistributedRuntime, options: FrontendOptions) 
     """
     from dynamo import _core
 
-    environment.publish(variables(options, runtime.drain_timeout))
+    environment.publish(frontend_variables(runtime.drain_timeout))
     arguments = _core.EntrypointArgs(
         _core.EngineType.Dynamic,
         http_host=options.http_host,

@@ -46,7 +46,7 @@ class Child:
     async def start(cls, plan: Process, printer: Printer) -> Child:
         process = await asyncio.create_subprocess_exec(
             *plan.argv,
-            env={**environment.snapshot(), **plan.env},
+            env={**environment.snapshot(), **plan.env, **plan.secrets},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

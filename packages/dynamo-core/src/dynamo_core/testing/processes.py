@@ -125,8 +125,8 @@ class Stack:
 
     def scripted(self, *flags: object) -> Running:
         """A worker with the scripted engine that serves `scripted`."""
-        name = ("--model", self.model, "--served-model-name", "scripted")
-        return self.start("dynamo_core.testing.scripted", *name, *flags)
+        name = () if "--served-model-name" in flags else ("--served-model-name", "scripted")
+        return self.start("dynamo_core.testing.scripted", "--model", self.model, *name, *flags)
 
     @property
     def url(self) -> str:

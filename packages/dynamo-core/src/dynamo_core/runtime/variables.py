@@ -1,0 +1,71 @@
+"""The environment of the Rust runtime, which reads its settings nowhere else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dynamo_core.environment import Variable
+
+if TYPE_CHECKING:
+    from dynamo_core.args import RuntimeSettings
+
+_LOUD_TARGETS = {
+    "tower_http": "off",
+    "dynamo_llm::http::service::service_v2": "off",
+    "mm_routing": "error",
+    "dynamo_runtime::storage::kv": "off",
+    "dynamo_runtime::component": "off",
+    "dynamo_runtime::transports::event_plane": "error",
+    "dynamo_runtime::pipeline::network::egress::push_router": "error",
+    "dynamo_runtime::pipeline::network::ingress::push_handler": "off",
+    "dynamo_llm::discovery": "error",
+    "dynamo_llm::kv_router::publisher": "error",
+    "dynamo_llm::http::service::disconnect": "error",
+}
+"""Rust targets that call a 503 to a health probe, a text-only model, a client that leaves and every
+orderly shutdown an error or a warning. They speak at --log-level debug."""
+QUIET = ",".join(f"{target}={level}" for target, level in _LOUD_TARGETS.items())
+RUST_LEVELS = {
+    "debug": "debug",
+    "info": f"warn,{QUIET}",
+    "warning": f"error,{QUIET}",
+    "error": f"error,{QUIET}",
+}
+
+
+def runtime_variables(settings: RuntimeSettings) -> list[Variable]:
+    """What every component sets before the compiled library is loaded."""
+    host = "address that other components reach this one at"
+    found = [
+        Variable("DYN_TCP_RPC_HOST", settings.rpc_host, host, setting="rpc-host"),
+        Variable("DYN_TCP_RESPONSE_STREAM_HOST", settings.rpc_host, host),
+        Variable("DYN_EVENT_PLANE_HOST", settings.rpc_host, host),
+        Variable("DYN_SYSTEM_PORT", str(settings.status_port), "status server", setting="status-port"),
+        Variable("DYN_SYSTEM_HOST", settings.status_host, "status server", setting="status-host"),
+        Variable("DYN_LOG", RUST_LEVELS[settings.log_level], "log level", yields=True),
+    ]
+    if settings.log_format == "json":
+        found.append(Variable("DYN_LOGGING_JSONL", "true", "log format"))
+    if settings.discovery_backend == "file":
+        found.append(Variable("DYN_FILE_KV", settings.discovery_path, "discovery", setting="discovery-path"))
+    if settings.discovery_backend == "etcd":
+        found.append(
+            Variable("ETCD_ENDPOINTS", settings.etcd_endpoints, "discovery", setting="etcd-endpoints")
+        )
+    if "nats" in (settings.request_plane, settings.event_plane):
+        found.append(Variable("NATS_SERVER", settings.nats_server, "transport", setting="nats-server"))
+    return found
+
+
+def frontend_variables(drain_timeout: float) -> list[Variable]:
+    """What the Rust HTTP server reads from the environment only."""
+    return [
+        Variable(
+            "DYN_HTTP_SVC_HEALTH_PATH", "/health/runtime", "/health answers for the models, not the process"
+        ),
+        Variable(
+            "DYN_HTTP_GRACEFUL_SHUTDOWN_TIMEOUT_SECS",
+            str(max(1, round(drain_timeout))),
+            "responses in flight end within the drain budget",
+        ),
+    ]

@@ -1,0 +1,272 @@
+"""From a graph to processes: exactly what is started."""
+
+from __future__ import annotations
+
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dynamo_core.deploy.describe import Description, describe
+from dynamo_core.deploy.graph import read_graph
+from dynamo_core.deploy.plan import Plan, Process, make_plan
+from dynamo_core.errors import UserError
+
+PYTHON = sys.executable
+SCRIPTED = "dynamo_core.testing.scripted"
+ENGINE_COMPONENT = """\
+from dynamo_core.args import ComponentSettings, DynamoFlexibleArgumentParser, RuntimeSettings
+from dynamo_core.deploy import BaseDeployment
+
+
+class EngineSettings(ComponentSettings, RuntimeSettings):
+    "An engine's worker"
+
+
+class Deployment(BaseDeployment):
+    name = "engine"
+    replicas = 2
+
+
+def parser():
+    return DynamoFlexibleArgumentParser(EngineSettings, Deployment, engine="Engine")
+"""
+
+# Each answer comes from a real interpreter; asking once per component keeps the tests fast.
+ask = functools.cache(describe)
+
+
+def plan_of(folder: Path, text: str, *overrides: str) -> Plan:
+    file = folder / "graph.yaml"
+    file.write_text(text)
+    return make_plan(read_graph(file, overrides), ask=ask, ports=iter(range(20500, 20600)))
+
+
+def problems(folder: Path, text: str, *overrides: str) -> str:
+    with pytest.raises(UserError) as raised:
+        plan_of(folder, text, *overrides)
+    return str(raised.value)
+
+
+@pytest.fixture
+def engine_component(tmp_path: Path) -> Path:
+    path = tmp_path / "engine.py"
+    path.write_text(ENGINE_COMPONENT)
+    return path
+
+
+def test_argv_exactly(tmp_path: Path) -> None:
+    plan = plan_of(
+        tmp_path,
+        f"""\
+Common: {{model: some/model, namespace: test, http-host: localhost}}
+Frontend:
+  component: dynamo_frontend
+  http-port: 8001
+Worker:
+  component: {SCRIPTED}
+  trace: true
+  token-delay: 0.5
+  replicas: 2
+  env: {{A: b c}}
+""",
+    )
+    frontend, *workers = plan.processes
+    assert frontend == Process(
+        "Frontend/0",
+        (
+            PYTHON,
+            "-m",
+            "dynamo_frontend",
+            *("--namespace", "test", "--http-host", "localhost", "--http-port", "8001"),
+        ),
+        ready_url="http://localhost:8001/health",
+    )
+    assert [worker.name for worker in workers] == ["Worker/0", "Worker/1"]
+    for number, worker in enumerate(workers):
+        port = str(20500 + number)
+        assert worker.argv == (
+            *(PYTHON, "-m", SCRIPTED, "--model", "some/model", "--namespace", "test", "--trace"),
+            *("--token-delay", "0.5", "--status-port", port),
+        )
+        assert worker.env == {"A": "b c"}
+        assert worker.ready_url == f"http://127.0.0.1:{port}/health"
+
+
+def test_a_section_beats_what_is_common(tmp_path: Path) -> None:
+    text = "Common: {namespace: common}\nFrontend: {component: dynamo_frontend, namespace: own}\n"
+    (process,) = plan_of(tmp_path, text).processes
+    assert process.argv == (PYTHON, "-m", "dynamo_frontend", "--namespace", "own")
+
+
+@pytest.mark.parametrize(
+    ("flags", "url"),
+    [
+        ("", "http://127.0.0.1:8000/health"),
+        (", http-host: 0.0.0.0", "http://127.0.0.1:8000/health"),
+        (", http-host: '::1'", "http://[::1]:8000/health"),
+        (", tls-cert-path: c.pem, tls-key-path: k.pem", "https://127.0.0.1:8000/health"),
+    ],
+)
+def test_where_a_frontend_tells_that_it_is_ready(tmp_path: Path, flags: str, url: str) -> None:
+    (process,) = plan_of(tmp_path, f"Frontend: {{component: dynamo_frontend{flags}}}\n").processes
+    assert process.ready_url == url
+    assert "--status-port" not in process.argv
+
+
+def test_a_status_port_that_is_given_stays(tmp_path: Path) -> None:
+    text = f"Worker: {{component: {SCRIPTED}, model: m, status-port: 7777}}\n"
+    (process,) = plan_of(tmp_path, text).processes
+    assert process.argv[-2:] == ("--status-port", "7777")
+    assert process.ready_url == "http://127.0.0.1:7777/health"
+
+
+@pytest.mark.parametrize("given", [0, -1])
+def test_no_status_port_or_any_becomes_one_that_can_be_asked(tmp_path: Path, given: int) -> None:
+    text = f"Worker: {{component: {SCRIPTED}, model: m, status-port: {given}}}\n"
+    (process,) = plan_of(tmp_path, text).processes
+    assert process.argv[-2:] == ("--status-port", "20500")
+    assert process.argv.count("--status-port") == 1  # a flag given twice is refused
+    assert process.ready_url == "http://127.0.0.1:20500/health"
+
+
+def test_status_ports_are_free_and_distinct(tmp_path: Path) -> None:
+    file = tmp_path / "graph.yaml"
+    file.write_text(f"Worker: {{component: {SCRIPTED}, model: m, replicas: 4}}\n")
+    ports = [process.argv[-1] for process in make_plan(read_graph(file), ask=ask).processes]
+    assert len(set(ports)) == 4
+    assert all(1024 < int(port) < 32768 for port in ports)
+
+
+def test_an_engines_section_lets_its_flags_through(tmp_path: Path, engine_component: Path) -> None:
+    flags = "  max-model-len: 64\n  sizes: [1, 2]\n  eager: true\n"
+    text = f"Engine:\n  component: {engine_component.name}\n{flags}"
+    plan = plan_of(tmp_path, text, "--Engine.late=1")
+    assert [process.name for process in plan.processes] == ["Engine/0", "Engine/1"]
+    assert plan.processes[0].argv == (
+        *(
+            PYTHON,
+            str(engine_component),
+            "--max-model-len",
+            "64",
+            "--sizes",
+            "1",
+            "2",
+            "--eager",
+            "--late",
+            "1",
+        ),
+        *("--status-port", "20500"),
+    )
+
+
+def test_replicas_of_the_class_can_be_overridden(tmp_path: Path, engine_component: Path) -> None:
+    text = f"Engine: {{component: {engine_component.name}}}\n"
+    assert len(plan_of(tmp_path, text, "--Engine.replicas=3").processes) == 3
+    assert plan_of(tmp_path, text, "--Engine.replicas=0").processes == ()
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "true", "many"])
+def test_replicas_must_be_a_whole_number(tmp_path: Path, value: str) -> None:
+    text = f"Frontend:\n  component: dynamo_frontend\n  replicas: {value}\n"
+    found = problems(tmp_path, text)
+    assert found.startswith("Frontend: replicas must be a whole number, found ")
+    assert found.endswith(f"(from {tmp_path / 'graph.yaml'}:3)")
+
+
+def test_an_unknown_key(tmp_path: Path) -> None:
+    found = problems(tmp_path, "Frontend:\n  component: dynamo_frontend\n  http_port: 1\n")
+    file = tmp_path / "graph.yaml"
+    assert found.startswith(f"Frontend: {file}:3: unknown key 'http_port'; did you mean http-port")
+
+
+def test_an_unknown_key_of_the_command_line(tmp_path: Path) -> None:
+    found = problems(tmp_path, "Frontend: {component: dynamo_frontend}\n", "--Frontend.http-prt=1")
+    assert found.startswith("Frontend: --Frontend.http-prt: unknown key 'http-prt'; did you mean http-port")
+
+
+def test_a_common_key_that_no_component_knows(tmp_path: Path) -> None:
+    found = problems(tmp_path, "Common:\n  name-space: x\nFrontend: {component: dynamo_frontend}\n")
+    assert f"{tmp_path / 'graph.yaml'}:2: unknown key 'name-space'; did you mean namespace?" in found
+
+
+def test_a_component_that_cannot_be_imported_and_all_other_problems(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        "Absent: {component: no_such_module_here}\nB: {component: dynamo_frontend, frob: 1, replicas: a}\n",
+    )
+    assert f"Absent: cannot import no_such_module_here in {PYTHON}: " in found
+    assert "No module named 'no_such_module_here'" in found
+    assert "unknown key 'frob'" in found
+    assert "replicas must be a whole number" in found
+
+
+@pytest.mark.parametrize("value", ["abc", "", "true", "[1]"])
+def test_a_port_that_is_none(tmp_path: Path, value: str) -> None:
+    found = problems(tmp_path, f"Frontend:\n  component: dynamo_frontend\n  http-port: {value}\n")
+    assert f"{tmp_path / 'graph.yaml'}:3" in found
+
+
+def test_the_port_that_a_deployment_class_gives_is_asked(tmp_path: Path, engine_component: Path) -> None:
+    engine_component.write_text(ENGINE_COMPONENT.replace("replicas = 2", "status_port = 7001"))
+    (process,) = make_plan(
+        read_graph(_write(tmp_path, f"Engine: {{component: {engine_component.name}}}\n"))
+    ).processes
+    assert process.ready_url == "http://127.0.0.1:7001/health"
+
+
+def test_a_secret_is_no_part_of_a_command(tmp_path: Path) -> None:
+    text = (
+        "Frontend: {component: dynamo_frontend, request-plane: nats, nats-server: 'nats://me:hunter2@host'}\n"
+    )
+    (process,) = plan_of(tmp_path, text).processes
+    assert "hunter2" not in process.command()
+
+
+@pytest.mark.parametrize(
+    "word", ["a b", "it's", '"', "$HOME", "`id`", "a;b", "*", "", "{a: 1}", "ä", "\\", "a\nb", "-"]
+)
+def test_a_command_can_be_pasted_into_bash(tmp_path: Path, word: str) -> None:
+    probe = tmp_path / "probe.py"
+    probe.write_text("import json, os, sys\nprint(json.dumps([sys.argv[1:], os.environ['PROBE']]))\n")
+    process = Process("P/0", (PYTHON, str(probe), "--word", word), {"PROBE": word})
+    result = subprocess.run(
+        ["/bin/bash", "-c", process.command()], capture_output=True, text=True, check=True
+    )
+    assert json.loads(result.stdout) == [["--word", word], word]
+
+
+def test_a_value_that_looks_like_a_flag_reaches_its_setting(tmp_path: Path) -> None:
+    text = f"Worker: {{component: {SCRIPTED}, model: m, served-model-name: --odd, fail-start: -x}}\n"
+    (process,) = plan_of(tmp_path, text).processes
+    shown = subprocess.run([*process.argv, "--show-config"], capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert "= --odd " in shown.stdout
+
+
+def test_a_value_of_the_wrong_type_is_told_with_its_line(tmp_path: Path) -> None:
+    """YAML takes Norway's `no` for a truth value; the child would only see a strange flag."""
+    found = problems(tmp_path, f"Worker:\n  component: {SCRIPTED}\n  namespace: no\n")
+    assert f"{tmp_path / 'graph.yaml'}:3" in found
+
+
+def test_descriptions_come_from_the_sections_interpreter(tmp_path: Path) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def record(component: str, python: str) -> Description:
+        asked.append((component, python))
+        return Description({}, "", {})
+
+    file = _write(tmp_path, "A: {component: a, python: here/python}\nB: {component: b}\n")
+    plan = make_plan(read_graph(file), ask=record)
+    assert asked == [("a", str(tmp_path / "here/python")), ("b", PYTHON)]
+    assert [process.argv[0] for process in plan.processes] == [str(tmp_path / "here/python"), PYTHON]
+
+
+def _write(folder: Path, text: str) -> Path:
+    file = folder / "graph.yaml"
+    file.write_text(text)
+    return file

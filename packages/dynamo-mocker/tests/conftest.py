@@ -1,0 +1,1 @@
+pytest_plugins = ["dynamo_core.testing.plugin"]

@@ -1,0 +1,150 @@
+"""The simulated engine as a component, behind the real frontend."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynamo_core.testing.processes import Running, Stack
+
+MODULE = "dynamo_mocker.worker"
+MESSAGES: Any = [{"role": "user", "content": "hi"}]
+
+
+def mocker(stack: Stack, *flags: object) -> Running:
+    return stack.start(MODULE, "--model", stack.model, "--served-model-name", "mock", *flags)
+
+
+def speedup(folder: Path, ratio: float) -> Path:
+    """Arguments with which simulated time passes that much faster than real time."""
+    path = folder / "engine.json"
+    path.write_text(json.dumps({"engine": {"speedup_ratio": ratio}}))
+    return path
+
+
+def seconds(stack: Stack, count: int) -> float:
+    """How long an answer of so many tokens takes."""
+    began = time.monotonic()
+    answer = stack.client().chat.completions.create(model="mock", messages=MESSAGES, max_tokens=count)
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == count
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_chat(stack: Stack, number: signal.Signals) -> None:
+    stack.frontend()
+    worker = mocker(stack)
+    stack.wait_ready()
+    chunks = stack.client().chat.completions.create(
+        model="mock", messages=MESSAGES, max_tokens=12, stream=True, stream_options={"include_usage": True}
+    )
+    reasons, usage = [], None
+    for chunk in chunks:
+        reasons += [choice.finish_reason for choice in chunk.choices if choice.finish_reason]
+        usage = chunk.usage or usage
+    assert reasons == ["length"]
+    assert usage is not None
+    assert usage.completion_tokens == 12
+    assert worker.stop(number) == 0
+    assert "Traceback" not in worker.output
+    stack.running.remove(worker)
+    stack.wait_ready(healthy=False)
+
+
+def test_the_models_name_is_the_folder_if_none_is_given(stack: Stack) -> None:
+    stack.frontend()
+    stack.start(MODULE, "--model", stack.model)
+    stack.wait_ready()
+    (model,) = stack.client().models.list().data
+    assert model.id == str(stack.model)
+
+
+def test_the_engines_own_arguments(stack: Stack, tmp_path: Path) -> None:
+    stack.frontend()
+    worker = mocker(stack, "--engine-args-file", speedup(tmp_path, 0.5))
+    stack.wait_ready()
+    slow = seconds(stack, 30)
+    assert worker.stop() == 0
+    stack.running.remove(worker)
+    stack.wait_ready(healthy=False)
+    mocker(stack, "--engine-args-file", speedup(tmp_path, 50.0))
+    stack.wait_ready()
+    assert seconds(stack, 30) < slow / 3
+
+
+def refusal(stack: Stack, *words: object) -> list[str]:
+    """The last lines of a worker that does not start."""
+    worker = stack.start(MODULE, *words)
+    assert worker.wait(timeout=8) == 2, worker.output
+    assert "Traceback" not in worker.output
+    assert not [path for path in stack.discovery.rglob("*") if path.is_file()]
+    return [line for line in worker.lines if " INFO " not in line]
+
+
+def test_an_engine_args_file_that_is_not_there(stack: Stack, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.json"
+    assert refusal(stack, "--model", stack.model, "--engine-args-file", missing) == [
+        f"error: --engine-args-file: there is no file {missing}"
+    ]
+
+
+@pytest.mark.parametrize("content", ["{", '{"no_such": 1}', '{"engine": {"speedup_ratio": "fast"}}', "[]"])
+def test_an_engine_args_file_that_is_none(stack: Stack, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "engine.json"
+    path.write_text(content)
+    lines = refusal(stack, "--model", stack.model, "--engine-args-file", path)
+    assert lines[0].startswith("error: ")
+    assert str(path) in "".join(lines)
+
+
+def test_a_model_path_that_does_not_exist(stack: Stack, tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    assert refusal(stack, "--model", missing) == [
+        f"error: --model: there is no folder {missing}",
+        "  fix: check the path",
+    ]
+
+
+def test_a_folder_that_is_no_model(stack: Stack, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("")
+    assert refusal(stack, "--model", folder) == [
+        f"error: --model: the folder {folder} is no model: it has no config.json (found: notes.txt)",
+        "  fix: give the folder that holds config.json, the tokenizer and the weights",
+    ]
+
+
+def test_a_file_is_no_model(stack: Stack, tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_text("")
+    assert refusal(stack, "--model", file) == [
+        f"error: --model: {file} is a file; a model is a folder with config.json, a tokenizer and weights",
+        f"  fix: give the folder that holds it, {tmp_path}",
+    ]
+
+
+def test_a_folder_without_a_tokenizer(stack: Stack, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((stack.model / "config.json").read_bytes())
+    lines = refusal(stack, "--model", folder)
+    assert lines[0].startswith("error: ")
+    assert "tokenizer" in "".join(lines)
+
+
+def test_the_console_script_is_the_same_program() -> None:
+    script = Path(sys.executable).with_name("dynamo-mocker-worker")
+    result = subprocess.run([str(script)], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert (
+        result.stderr == "dynamo-mocker-worker: error: --model is required: give the flag, or set DYN_MODEL\n"
+    )
