@@ -12,6 +12,8 @@ from dynamo_core.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tiktoken.model")
+
 
 def check_model(model: str) -> None:
     """Raise `UserError` if `model` is a path to nothing, or a folder that holds no model.
@@ -26,6 +28,12 @@ def check_model(model: str) -> None:
             raise UserError(
                 f"--model: the folder {model} is no model: it has no config.json (found: {found})",
                 fix="give the folder that holds config.json, the tokenizer and the weights",
+            )
+        if not any((path / name).exists() for name in TOKENIZERS):
+            raise UserError(
+                f"--model: the folder {model} has no tokenizer; the frontend reads one of "
+                f"{', '.join(TOKENIZERS)}",
+                fix="add the tokenizer that the model was trained with",
             )
     elif path.exists():
         raise UserError(

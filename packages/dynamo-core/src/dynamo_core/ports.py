@@ -32,8 +32,10 @@ def check_port(host: str, port: int, setting: str) -> None:
                 f"port {port} is in use by {holder(port)}",
                 fix=f"stop that process, or choose another --{setting}",
             ) from None
+        host_setting = setting.replace("port", "host")
         raise UserError(
-            f"cannot listen on {host}:{port}: {error.strerror}", fix=f"choose another --{setting}"
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            fix=f"choose another --{host_setting} or --{setting}",
         ) from None
 
 

@@ -100,7 +100,7 @@ def test_a_port_in_use_names_its_holder(served: Served) -> None:
         serving = served.serve()
         assert serving.wait() == 2
     serving.wait_for_line(rf"error: port {served.stack.port} is in use by \S+ \(process \d+, user \S+\)")
-    serving.wait_for_line("  fix: stop that process, or choose another --http-port")
+    serving.wait_for_line("  fix: stop that process, or choose another --Frontend.http-port")
     assert "Traceback" not in serving.output
     assert served.left() == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from typing import Literal
 
@@ -53,3 +54,12 @@ def check(settings: FrontendSettings) -> None:
     for key, path in (("tls-cert-path", settings.tls_cert_path), ("tls-key-path", settings.tls_key_path)):
         if path is not None and not Path(path).is_file():
             raise UserError(f"--{key}: there is no file {path}")
+    if settings.tls_cert_path is not None:
+        try:
+            ssl.create_default_context().load_cert_chain(settings.tls_cert_path, settings.tls_key_path)
+        except ssl.SSLError as error:
+            raise UserError(
+                f"--tls-cert-path {settings.tls_cert_path} and --tls-key-path {settings.tls_key_path} "
+                f"are no pair: {error.reason or error}",
+                fix="give a PEM certificate and the key that it was made for",
+            ) from None

@@ -15,7 +15,6 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from typing import Any
 
 from dynamo_core.ports import free_ports
 from dynamo_core.runtime import DistributedRuntime
@@ -35,7 +34,9 @@ async def chat(runtime: DistributedRuntime, options: FrontendOptions) -> None:
     with _quiet_library():
         serving = asyncio.ensure_future(serve_frontend(runtime, local))
         talking = asyncio.ensure_future(Chat(f"http://127.0.0.1:{port}").run())
-        await asyncio.wait({serving, talking}, return_when=asyncio.FIRST_COMPLETED)
+        stopping = asyncio.ensure_future(runtime.stopping())
+        await asyncio.wait({serving, talking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
         talking.cancel()
         runtime.stop()
         await asyncio.wait({serving, talking})
@@ -68,15 +69,15 @@ class Chat:
         self._url = url
         self._messages: list[dict[str, str]] = []
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
-        self._response: Any = None
+        self._left = False
 
     async def run(self) -> None:
         """Talk until the input ends."""
         model = await self._wait_for_model()
         print(f"talking to {model}; Ctrl-D ends", flush=True)
         loop = asyncio.get_running_loop()
-        loop.add_reader(0, self._read)
         try:
+            self._start_reading(loop)
             while (line := await self._next_line()) is not None:
                 if line.strip():
                     self._messages.append({"role": "user", "content": line})
@@ -84,9 +85,8 @@ class Chat:
                     self._messages.append({"role": "assistant", "content": answer})
         finally:
             loop.remove_reader(0)
+            self._left = True
             print(flush=True)
-            if self._response is not None:
-                self._response.close()
 
     async def _wait_for_model(self) -> str:
         said = False
@@ -110,6 +110,14 @@ class Chat:
             print(PROMPT, end="", flush=True)
         return await self._lines.get()
 
+    def _start_reading(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            loop.add_reader(0, self._read)
+        except PermissionError:  # a file, which is always ready and cannot be waited for
+            for line in sys.stdin.read().splitlines():
+                self._lines.put_nowait(line)
+            self._lines.put_nowait(None)
+
     def _read(self) -> None:
         """The terminal hands over whole lines; their end is the end of the chat."""
         data = os.read(0, 1 << 16)
@@ -129,8 +137,10 @@ class Chat:
         )
         answer = ""
         try:
-            with urllib.request.urlopen(request) as self._response:
-                for line in self._response:
+            with urllib.request.urlopen(request) as response:
+                for line in response:
+                    if self._left:
+                        break
                     piece = _content(line)
                     answer += piece
                     print(piece, end="", flush=True)

@@ -19,6 +19,8 @@ def main(argv: list[str] | None = None) -> None:
         command = importlib.import_module(f"dynamo_core.cli.{words[0]}")
         try:
             raise SystemExit(command.main(words[1:]))
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
         except UserError as error:
             print(f"dynamo {words[0]}: error: {error}", file=sys.stderr)
             raise SystemExit(error.exit_code) from None

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 from pathlib import Path
 
-from dynamo_core.deploy.graph import read_graph
+from dynamo_core.deploy.graph import read_graph, split_overrides
 from dynamo_core.deploy.plan import make_plan
 from dynamo_core.errors import UserError
 from dynamo_core.serve.supervisor import Supervisor
@@ -38,7 +38,8 @@ def main(argv: list[str]) -> int:
         metavar="SECONDS",
         help="how long components may take to end their streams when stopped, default %(default)s",
     )
-    options, overrides = parser.parse_known_args(argv)
+    words, overrides = split_overrides(argv)
+    options = parser.parse_args(words)
     plan = make_plan(read_graph(options.file, overrides))
     if options.dry_run:
         for process in plan.processes:

@@ -61,6 +61,26 @@ class Graph:
     sections: tuple[Section, ...]
 
 
+def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part `--Section.key value` words from the others; a switch has no value."""
+    others: list[str] = []
+    overrides: list[str] = []
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        match = _OVERRIDE.fullmatch(word)
+        (overrides if match else others).append(word)
+        if match and match["value"] is None and queue and _is_value(queue[0]):
+            overrides.append(queue.pop(0))
+    return others, overrides
+
+
+def _is_value(word: str) -> bool:
+    """Neither another flag nor the graph's own file, which may follow a switch."""
+    path = Path(word)
+    return not word.startswith("--") and not (path.suffix in (".yaml", ".yml") and path.is_file())
+
+
 def read_graph(path: Path, overrides: Sequence[str] = ()) -> Graph:
     """Read a serve file; `overrides` are words such as `--Worker.replicas=2`, or that in two.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from dynamo_core import environment
 from dynamo_core.args.config_files import as_flags
 from dynamo_core.args.origins import Located
 from dynamo_core.args.suggest import nearest
@@ -102,12 +103,15 @@ def _processes(
     program = [section.component] if section.component.endswith(".py") else ["-m", section.component]
     hidden = {key for key in values if known.get(key, {}).get("secret")}
     secrets = {known[key]["env"]: str(values[key].value) for key in hidden}
+    ready_key = str(description.deployment.get("ready_port", "")).replace("_", "-")
     shown = {key: located.value for key, located in values.items() if key not in hidden}
+    if shown.get(ready_key, 1) in (-1, 0):
+        del shown[ready_key]  # each replica is given a port that can be asked
     flags = [word for key, value in shown.items() for word in as_flags(key, value)]
     resources = _resources(section, description, problems)
     processes = []
     for index in range(_replicas(section, description, problems)):
-        url, extra = _readiness(values, description, ports)
+        url, extra = _readiness(values, section.env, description, ports)
         argv = (section.python, *program, *flags, *extra)
         name = f"{section.name}/{index}"
         processes.append(Process(name, argv, section.env, resources, url, secrets))
@@ -152,7 +156,10 @@ def _resources(section: Section, description: Description, problems: list[str]) 
 
 
 def _readiness(
-    values: Mapping[str, Located], description: Description, ports: Iterator[int]
+    values: Mapping[str, Located],
+    env: Mapping[str, str],
+    description: Description,
+    ports: Iterator[int],
 ) -> tuple[str, list[str]]:
     """The URL that tells when a process is ready, and the flags that make it answer there."""
     port_key = str(description.deployment.get("ready_port", "")).replace("_", "-")
@@ -160,7 +167,10 @@ def _readiness(
         return "", []
 
     def value(key: str) -> Any:
-        return values[key].value if key in values else description.settings[key]["default"]
+        if key in values:
+            return values[key].value
+        name = description.settings[key]["env"]
+        return env.get(name) or environment.read(name) or description.settings[key]["default"]
 
     port, extra = int(value(port_key)), []
     if port < 1:

@@ -6,6 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dynamo_core.errors import UserError
+
 if TYPE_CHECKING:
     from dynamo_core.runtime.component import Endpoint
 
@@ -27,6 +29,9 @@ async def serve_mocker(
         endpoint_id=f"dyn://{endpoint.path}",
         extra_engine_args=str(engine_arguments) if engine_arguments else None,
     )
-    engine = await _core.make_engine(runtime.rust, arguments)
+    try:
+        engine = await _core.make_engine(runtime.rust, arguments)
+    except Exception as error:  # the Rust side has one type for everything
+        raise UserError(f"the mocker refuses its arguments: {error}") from error
     running = asyncio.ensure_future(_core.run_input(runtime.rust, f"dyn://{endpoint.path}", engine))
     await runtime.serve_until_stopped(running)

@@ -8,15 +8,21 @@ import ctypes
 import os
 import signal
 import ssl
+import subprocess
+import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
+
+import psutil
 
 from dynamo_core import environment
 from dynamo_core.deploy.plan import Plan, Process
+from dynamo_core.ports import check_port
 from dynamo_core.serve.output import LIMIT, Printer, pump
 
 PROBE_INTERVAL = 0.1
@@ -24,6 +30,8 @@ PROBE_INTERVAL = 0.1
 STOP_MARGIN = 5.0
 """Seconds that a process gets to end after the drain budget."""
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_GUARD = "dynamo_core.serve.guard"
 
 
 class Child:
@@ -57,26 +65,30 @@ class Child:
         return cls(plan, process, cast(asyncio.StreamReader, process.stdout), printer)
 
     @property
+    def faces_clients(self) -> bool:
+        """Whether it is asked for readiness on the port that its clients use."""
+        return bool(self.plan.ready_url) and "--status-port" not in self.plan.argv
+
+    @property
     def running(self) -> bool:
         return self.process.returncode is None
 
     async def exited(self) -> int:
-        """Wait until the process is gone and all it wrote is printed."""
+        """Wait until the process is gone, end what it left behind, and print all that was written."""
+        await _gone(self.process.pid)
+        self.kill()
         code = await self.process.wait()
-        self.signal(signal.SIGKILL)
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._output), 1.0)
         return code
 
-    def signal(self, number: signal.Signals) -> None:
-        """To the process if it runs, to what it left behind if it does not."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if self.running:
-                self.process.send_signal(number)
-            else:
-                os.killpg(self.process.pid, number)
+    def terminate(self) -> None:
+        """Ask the process to end; what it has started is its own to end."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.terminate()
 
     def kill(self) -> None:
+        """End the process and its group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
 
@@ -91,7 +103,9 @@ class Supervisor:
     """Runs a plan: all of it, or none.
 
     When one process ends by itself the others are stopped; the exit code is that of the first one
-    that failed. SIGINT and SIGTERM stop everything in order; a second one kills.
+    that failed. SIGINT and SIGTERM stop everything in order: what listens for clients first, so that
+    streams in flight end while their workers still run. A second signal kills. A guard process ends
+    all of them if this one is killed.
     """
 
     def __init__(
@@ -108,11 +122,15 @@ class Supervisor:
     async def run(self) -> int:
         """Run until something ends it; returns the exit code."""
         self.printer.reserve([*(process.name for process in self.plan.processes), "serve"])
-        with self._handle_signals():
+        for process in self.plan.processes:
+            _check_ready_port(process)
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        with self._handle_signals(), _guard() as guard:
             try:
                 for process in self.plan.processes:
                     self._say(f"{process.name}: {process.command()}")
                     self.children.append(await Child.start(process, self.printer))
+                    guard(self.children[-1].process.pid)
                 return await self._watch()
             finally:
                 await self._stop()
@@ -153,24 +171,22 @@ class Supervisor:
         running = [child for child in self.children if child.running]
         if running:
             self._say(f"stopping {', '.join(child.plan.name for child in running)}")
-        for child in running:
-            child.signal(signal.SIGTERM)
-        ends = [asyncio.ensure_future(child.exited()) for child in self.children]
-        if not ends:
-            return
-        _, late = await asyncio.wait(ends, timeout=self.drain_timeout + STOP_MARGIN)
-        if late:
-            for child in self.children:
-                child.kill()
-            await asyncio.wait(late)
+        deadline = time.monotonic() + self.drain_timeout + STOP_MARGIN
+        for children in ([c for c in running if c.faces_clients], self.children):
+            for child in children:
+                child.terminate()
+            ends = [asyncio.ensure_future(child.exited()) for child in children]
+            if not ends:
+                continue
+            _, late = await asyncio.wait(ends, timeout=max(0.0, deadline - time.monotonic()))
+            if late:
+                for child in children:
+                    child.kill()
+                await asyncio.wait(late)
+        _kill_orphans()
 
     def _addresses(self) -> str:
-        urls = [
-            c.plan.ready_url.removesuffix("/health")
-            for c in self.children
-            if "--status-port" not in c.plan.argv
-        ]
-        return ", ".join(url for url in urls if url)
+        return ", ".join(c.plan.ready_url.removesuffix("/health") for c in self.children if c.faces_clients)
 
     def _say(self, text: str) -> None:
         self.printer.line("serve", text)
@@ -208,9 +224,64 @@ def _answers(url: str) -> bool:
         return False
 
 
+def _check_ready_port(process: Process) -> None:
+    """A stranger's answer on the port would pass for ours. Raises `UserError`."""
+    url = urllib.parse.urlsplit(process.ready_url)
+    if url.hostname and url.port:
+        setting = "status-port" if "--status-port" in process.argv else "http-port"
+        check_port(url.hostname, url.port, f"{process.name.partition('/')[0]}.{setting}")
+
+
+@contextlib.contextmanager
+def _guard() -> Iterator[Callable[[int], None]]:
+    """Run the guard; yields a function that tells it of a process."""
+    command = [sys.executable, "-m", _GUARD]
+    guard = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
+
+    def tell(pid: int) -> None:
+        if guard.stdin is not None:
+            guard.stdin.write(f"{pid}\n")
+            guard.stdin.flush()
+
+    try:
+        yield tell
+    finally:
+        if guard.stdin is not None:
+            guard.stdin.close()
+        guard.wait()
+
+
+async def _gone(pid: int) -> None:
+    """Wait for the end of a process, whoever may still hold its output."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(pidfd, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+
+
+def _kill_orphans() -> None:
+    """End what has outlived its parent; a subreaper inherits such processes."""
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if _GUARD not in process.cmdline():
+                process.kill()
+
+
 def _die_with_parent() -> None:
     """Runs in the child before its program: SIGTERM when the supervisor is gone, however it went."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None).prctl(option, value)
 
 
 def _describe(code: int) -> str:
