@@ -22,6 +22,10 @@ def check_model(model: str) -> None:
     download it, that is said.
     """
     path = Path(model).expanduser()
+    try:
+        path.exists()
+    except OSError as error:
+        raise UserError(f"--model: {model[:80]!r} is no path: {error.strerror}") from None
     if path.is_dir():
         if not (path / "config.json").is_file():
             found = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Iterator
 
@@ -40,12 +41,14 @@ def check_port(host: str, port: int, setting: str) -> None:
 
 
 def free_ports(host: str = "127.0.0.1") -> Iterator[int]:
-    """Ports that nothing listens on at this moment, each once, in order.
+    """Ports that nothing listens on at this moment, each once.
 
     They stay below 32768: the Rust runtime keeps its status port in 16 signed bits, and outgoing
     connections, which take theirs from above, cannot steal one before it is used.
     """
-    for port in range(FIRST_PORT, LAST_STATUS_PORT + 1):
+    count = LAST_STATUS_PORT - FIRST_PORT + 1
+    first = os.getpid() * 61 % count  # two that ask at the same time begin at different ends
+    for port in (FIRST_PORT + (first + i) % count for i in range(count)):
         try:
             check_port(host, port, "")
         except UserError:

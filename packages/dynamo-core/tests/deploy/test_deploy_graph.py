@@ -114,7 +114,7 @@ def test_overrides_of_everything(file: Path) -> None:
     assert worker.replicas is not None
     assert worker.replicas.value == 4
     assert worker.values["eager"].value is True
-    assert worker.values["offset"].value == -1
+    assert worker.values["offset"].value == "-1"
     assert worker.env == {"A": "b"}
     assert graph.common["model"].value == "other/model"
     assert frontend.values["http-port"].value == 8002
@@ -145,7 +145,7 @@ def test_what_is_no_override(file: Path) -> None:
 
 @pytest.mark.parametrize("text", ["{", "@x", "a: b: c", "[1"])
 def test_an_override_that_is_no_yaml(file: Path, text: str) -> None:
-    assert problems(file, f"--Worker.sizes={text}").startswith("--Worker.sizes")
+    assert problems(file, f"--Worker.env={text}").startswith("--Worker.env")
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ Worker:
             *("--namespace", "test", "--http-host", "localhost", "--http-port", "8001"),
         ),
         ready_url="http://localhost:8001/health",
+        drain_timeout=30.0,
     )
     assert [worker.name for worker in workers] == ["Worker/0", "Worker/1"]
     for number, worker in enumerate(workers):

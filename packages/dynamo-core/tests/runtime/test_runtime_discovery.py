@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def test_a_folder_that_everyone_can_write_to_is_refused(tmp_path: Path) -> None:
         private_folder(folder)
     assert str(raised.value) == (
         f"discovery folder {folder} is writable by everyone; others could redirect requests\n"
-        f"  fix: chmod o-w {folder}, or give another --discovery-path"
+        f"  fix: chmod go-w {folder}, or give another --discovery-path"
     )
 
 
@@ -74,7 +75,15 @@ def test_a_component_refuses_it_with_one_message(stack: Stack) -> None:
 
 
 def _models(stack: Stack) -> list[str]:
-    return [model.id for model in stack.client().models.list()]
+    return sorted(model.id for model in stack.client().models.list())
+
+
+def _wait_for_models(stack: Stack, names: list[str], timeout: float = 10.0) -> None:
+    """A frontend is ready with its first model; the second one may come later."""
+    deadline = time.monotonic() + timeout
+    while (found := _models(stack)) != names:
+        assert time.monotonic() < deadline, f"{found} instead of {names} after {timeout} s"
+        time.sleep(0.01)
 
 
 def test_stacks_with_different_folders_do_not_meet(stack: Stack, tmp_path: Path, tiny_model: Path) -> None:
@@ -94,7 +103,8 @@ def test_a_frontend_in_the_runtimes_global_namespace_serves_all(
 ) -> None:
     with Stack(tmp_path, tiny_model) as other:
         _start_both(stack, other, "--namespace", "dynamo")
-        assert (_models(stack), _models(other)) == (["elsewhere", "scripted"], ["elsewhere"])
+        _wait_for_models(stack, ["elsewhere", "scripted"])
+        assert _models(other) == ["elsewhere"]
 
 
 def _start_both(stack: Stack, other: Stack, *flags: str) -> None:

@@ -17,7 +17,9 @@ from dynamo_core.runtime.variables import frontend_variables, runtime_variables
 class HttpSettings(Settings):
     "HTTP"
 
-    http_host: str = setting("127.0.0.1", "Address to listen on; 0.0.0.0 for all of them.", metavar="HOST")
+    http_host: str = setting(
+        "127.0.0.1", "Address to listen on; 0.0.0.0 for all of them.", metavar="HOST", min_length=1
+    )
     http_port: int = setting(8000, "Port of the OpenAI API.", ge=1, le=65535)
     tls_cert_path: str | None = setting(None, "PEM certificate; turns on HTTPS.", metavar="FILE")
     tls_key_path: str | None = setting(None, "PEM key of the certificate.", metavar="FILE")

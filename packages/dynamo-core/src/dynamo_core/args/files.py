@@ -44,6 +44,8 @@ def read_yaml(path: Path) -> dict[str, Entry]:
             return {}
         _check_size(node, path)
         return _mapping(node, path, yaml.SafeLoader(""))
+    except RecursionError:
+        raise UserError(f"{path}: not a configuration: it is nested too deeply") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else str(path)

@@ -45,10 +45,19 @@ class RuntimeSettings(StatusSettings):
         "file", "Where components find each other; file needs no server, mem is one process only."
     )
     discovery_path: str = setting(
-        default_discovery_path(), "Folder of the file discovery backend.", env="DYN_FILE_KV", metavar="DIR"
+        default_discovery_path(),
+        "Folder of the file discovery backend.",
+        env="DYN_FILE_KV",
+        metavar="DIR",
+        min_length=1,
     )
     etcd_endpoints: str = setting(
-        "http://127.0.0.1:2379", "Comma-separated etcd URLs.", env="ETCD_ENDPOINTS", metavar="URLS"
+        "http://127.0.0.1:2379",
+        "Comma-separated etcd URLs.",
+        env="ETCD_ENDPOINTS",
+        metavar="URLS",
+        secret=True,
+        min_length=1,
     )
     request_plane: Literal["tcp", "nats"] = setting("tcp", "Transport of requests.")
     event_plane: Literal["zmq", "nats"] = setting("zmq", "Transport of KV events and metrics.")
@@ -62,7 +71,10 @@ class RuntimeSettings(StatusSettings):
         metavar="HOST",
     )
     drain_timeout: float = setting(
-        30.0, "Seconds that streams in flight get to end when this component is stopped.", ge=0
+        30.0,
+        "Seconds that streams in flight get to end when this component is stopped.",
+        ge=0,
+        allow_inf_nan=False,
     )
 
 
@@ -82,8 +94,11 @@ class ModelSettings(Settings):
     "Model"
 
     model: str = setting(
-        ..., "Model folder, or a Hugging Face model id such as Qwen/Qwen3-0.6B.", metavar="MODEL"
+        ...,
+        "Model folder, or a Hugging Face model id such as Qwen/Qwen3-0.6B.",
+        metavar="MODEL",
+        min_length=1,
     )
     served_model_name: str | None = setting(
-        None, "Name that clients ask for; the value of --model if left out.", metavar="NAME"
+        None, "Name that clients ask for; the value of --model if left out.", metavar="NAME", min_length=1
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import reprlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -256,7 +257,7 @@ def _input(declared: Declaration, located: Located) -> Any:
 def _problem(declared: Declaration, located: Located | None, message: str) -> str:
     if located is None:
         return f"{declared.flag} is required: give the flag, or set {declared.env}"
-    value = "(hidden)" if declared.secret else repr(located.value)
+    value = "(hidden)" if declared.secret else reprlib.repr(located.value)
     text = f"{declared.key}: {message[0].lower()}{message[1:]}; found {value} (from {located.origin})"
     hint = nearest(str(located.value), declared.choices)
     return f"{text}; {hint}" if hint else text

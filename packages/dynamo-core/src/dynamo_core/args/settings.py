@@ -8,7 +8,7 @@
 From that follow the flag `--http-port`, the variable `DYN_HTTP_PORT`, the file key `http-port` and
 the line in `--help`. A component combines the groups it needs by inheritance:
 
-    class FrontendSettings(HttpSettings, RuntimeSettings, LogSettings):
+    class FrontendSettings(HttpSettings, RuntimeSettings):
         "The settings of dynamo-frontend"
 
 Instances are frozen: they are made once, in `main`, and passed down.

@@ -17,6 +17,14 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(message, fix="see dynamo serve --help")
 
 
+def _seconds(text: str) -> float:
+    """A number of seconds; argparse turns the ValueError into its message."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError(text)
+    return value
+
+
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     parser = _Parser(
@@ -29,21 +37,22 @@ def main(argv: list[str]) -> int:
     parser.add_argument("file", type=Path, metavar="FILE", help="the graph")
     parser.add_argument("--dry-run", action="store_true", help="print the commands and exit")
     parser.add_argument(
-        "--start-timeout", type=float, default=600.0, metavar="SECONDS", help="default %(default)s"
+        "--start-timeout", type=_seconds, default=600.0, metavar="SECONDS", help="default %(default)s"
     )
     parser.add_argument(
         "--drain-timeout",
-        type=float,
-        default=30.0,
+        type=_seconds,
         metavar="SECONDS",
-        help="how long components may take to end their streams when stopped, default %(default)s",
+        help="the same as --Common.drain-timeout: how long streams get to end when all is stopped",
     )
     words, overrides = split_overrides(argv)
     options = parser.parse_args(words)
+    if options.drain_timeout is not None:
+        overrides.append(f"--Common.drain-timeout={options.drain_timeout}")
     plan = make_plan(read_graph(options.file, overrides))
     if options.dry_run:
         for process in plan.processes:
             print(process.command())
         return 0
-    supervisor = Supervisor(plan, start_timeout=options.start_timeout, drain_timeout=options.drain_timeout)
+    supervisor = Supervisor(plan, start_timeout=options.start_timeout)
     return asyncio.run(supervisor.run())

@@ -41,21 +41,34 @@ def describe(component: str, python: str) -> Description:
 
     Raises `UserError` if it cannot be imported there.
     """
-    answer = json.loads(_ask(python, component))
+    answer = _loads(_ask(python, component), component, python)
     return Description(answer["settings"], answer["engine"], answer["deployment"] or {})
 
 
 def check(component: str, python: str, values: Mapping[str, Located]) -> list[str]:
     """Ask the component's own parser in `python` what is wrong with values by file key."""
     given = {key: [located.value, str(located.origin)] for key, located in values.items()}
-    answer: list[str] = json.loads(_ask(python, component, "--check", json.dumps(given, default=str)))
+    words = ("--check", json.dumps(given, default=str))
+    answer: list[str] = _loads(_ask(python, component, *words), component, python)
     return answer
+
+
+def _loads(text: str, component: str, python: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise UserError(
+            f"{python} did not describe {component}: it printed {text[:80]!r}",
+            fix="check that python: names a Python interpreter that has dynamo-core",
+        ) from None
 
 
 def _ask(python: str, component: str, *words: str) -> str:
     command = [python, "-m", "dynamo_core.deploy.describe", component, *words]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        result = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False
+        )
     except OSError as error:
         raise UserError(f"cannot run {python}: {error.strerror}", fix="check the section's python:") from None
     except subprocess.TimeoutExpired:

@@ -32,6 +32,7 @@ from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.suggest import nearest
 from dynamo_core.errors import UserError
 
+_SWITCHES = {"true": True, "false": False}
 RESERVED = ("component", "python", "replicas", "resources", "env")
 COMMON = "Common"
 _OVERRIDE = re.compile(r"--(?P<section>[A-Za-z][\w-]*)\.(?P<key>[\w-]+)(=(?P<value>.*))?", re.DOTALL)
@@ -134,13 +135,15 @@ def _override(tree: dict[str, dict[str, Located]], words: Sequence[str]) -> list
             continue
         section, key, text = match["section"], match["key"], match["value"]
         if text is None:
-            text = queue.pop(0) if queue and not _OVERRIDE.fullmatch(queue[0]) else "true"
+            text = queue.pop(0) if queue and not queue[0].startswith("--") else "true"
         if section != COMMON and section not in tree:
             problems.append(f"{word}: no section {section!r}; {nearest(section, tree)}".rstrip("; "))
             continue
         origin = Origin("flag", f"--{section}.{key}")
         try:
-            tree.setdefault(section, {})[key] = Located(yaml.safe_load(text), origin)
+            structured = key in RESERVED or text.startswith(("[", "{"))
+            value = yaml.safe_load(text) if structured else _SWITCHES.get(text, text)
+            tree.setdefault(section, {})[key] = Located(value, origin)
         except yaml.YAMLError:
             problems.append(f"{word}: the value {text!r} is not valid YAML; quote it: '{text}'")
     return problems
@@ -177,4 +180,7 @@ def _environment(located: Located | None) -> dict[str, str]:
         raise UserError(
             f"{located.origin}: env must be a mapping of names to values, found {located.value!r}"
         )
+    for name, value in located.value.items():
+        if not re.fullmatch(r"[A-Za-z_]\w*", str(name)) or value is None or isinstance(value, (dict, list)):
+            raise UserError(f"{located.origin}: env: {name}: {value!r} is no name and value of a variable")
     return {str(name): str(value) for name, value in located.value.items()}

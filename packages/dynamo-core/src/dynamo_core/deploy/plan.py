@@ -31,6 +31,8 @@ class Process:
     """What the process needs, under the names of `BaseDeployment.resources`."""
     ready_url: str = ""
     """Answers 200 once the process does its work; empty if it cannot tell."""
+    drain_timeout: float = 0.0
+    """Seconds that its streams get to end when it is stopped."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Settings that must not be seen in an argv, by environment variable."""
 
@@ -110,11 +112,18 @@ def _processes(
     flags = [word for key, value in shown.items() for word in as_flags(key, value)]
     resources = _resources(section, description, problems)
     processes = []
-    for index in range(_replicas(section, description, problems)):
+    drain = float(_value("drain-timeout", values, section.env, description) or 0.0)
+    replicas = _replicas(section, description, problems)
+    if replicas > 1 and ready_key in shown:
+        origin = values[ready_key].origin
+        problems.append(
+            f"{section.name}: {replicas} replicas cannot share {ready_key} {shown[ready_key]} (from {origin})"
+        )
+    for index in range(replicas):
         url, extra = _readiness(values, section.env, description, ports)
         argv = (section.python, *program, *flags, *extra)
         name = f"{section.name}/{index}"
-        processes.append(Process(name, argv, section.env, resources, url, secrets))
+        processes.append(Process(name, argv, section.env, resources, url, drain, secrets))
     return processes
 
 
@@ -155,6 +164,16 @@ def _resources(section: Section, description: Description, problems: list[str]) 
     return declared | value
 
 
+def _value(key: str, values: Mapping[str, Located], env: Mapping[str, str], description: Description) -> Any:
+    """What a setting will be in the process; None if it does not have it."""
+    if key in values:
+        return values[key].value
+    if key not in description.settings:
+        return None
+    name = description.settings[key]["env"]
+    return env.get(name) or environment.read(name) or description.settings[key]["default"]
+
+
 def _readiness(
     values: Mapping[str, Located],
     env: Mapping[str, str],
@@ -167,10 +186,7 @@ def _readiness(
         return "", []
 
     def value(key: str) -> Any:
-        if key in values:
-            return values[key].value
-        name = description.settings[key]["env"]
-        return env.get(name) or environment.read(name) or description.settings[key]["default"]
+        return _value(key, values, env, description)
 
     port, extra = int(value(port_key)), []
     if port < 1:

@@ -10,6 +10,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -70,8 +71,10 @@ class EngineOutput:
 
     def _settle(self) -> None:
         """Let the copying thread take what has been written."""
-        while self._copying and select.select([self._reader], [], [], 0.05)[0]:
-            pass
+        deadline = time.monotonic() + 1.0
+        while self._copying and time.monotonic() < deadline:
+            if not select.select([self._reader], [], [], 0.05)[0]:
+                return
 
     def _copy(self, reader: int, target: int) -> None:
         rest = b""
@@ -165,9 +168,11 @@ class EngineProcesses:
                     done.set_result(None)
 
             def work() -> None:
-                shutdown()
-                with contextlib.suppress(RuntimeError):
-                    loop.call_soon_threadsafe(finished)
+                try:
+                    shutdown()
+                finally:
+                    with contextlib.suppress(RuntimeError):
+                        loop.call_soon_threadsafe(finished)
 
             threading.Thread(target=work, name="engine-stop", daemon=True).start()
             with contextlib.suppress(TimeoutError):

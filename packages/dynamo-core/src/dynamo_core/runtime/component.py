@@ -20,6 +20,8 @@ __all__ = ["Client", "Component", "Endpoint", "Handler", "Namespace"]
 
 logger = logging.getLogger(__name__)
 
+END_TIMEOUT = 2.0
+"""Seconds that a handler gets to end once it is cancelled."""
 DISCOVERY_TIMEOUT = 10.0
 """Seconds that a new instance may take to show in discovery."""
 
@@ -155,4 +157,7 @@ class Endpoint:
             if error is None:
                 logger.warning("%s: ending %d streams after %g s", self.path, len(streams), budget)
             streams.end_all(EngineShutdown(str(error or "the worker was stopped")))
-            await streams.idle()
+            try:
+                await asyncio.wait_for(streams.idle(), END_TIMEOUT)
+            except TimeoutError:
+                logger.error("%s: %d handlers do not end when they are cancelled", self.path, len(streams))

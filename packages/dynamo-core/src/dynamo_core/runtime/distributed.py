@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -161,7 +162,7 @@ def private_folder(path: Path) -> None:
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.stat()
+        status = path.lstat() if path.is_symlink() else path.stat()
     except OSError as error:
         raise UserError(
             f"cannot use discovery folder {path}: {error.strerror}", fix="give another --discovery-path"
@@ -172,10 +173,12 @@ def private_folder(path: Path) -> None:
             f"discovery folder {path} belongs to user {status.st_uid}; others could redirect requests",
             fix=other,
         )
-    if status.st_mode & stat.S_IWOTH:
+    mode = path.stat().st_mode
+    if mode & (stat.S_IWOTH | stat.S_IWGRP):
+        who = "everyone" if mode & stat.S_IWOTH else "its group"
         raise UserError(
-            f"discovery folder {path} is writable by everyone; others could redirect requests",
-            fix=f"chmod o-w {path}, or {other}",
+            f"discovery folder {path} is writable by {who}; others could redirect requests",
+            fix=f"chmod go-w {path}, or {other}",
         )
 
 
@@ -184,6 +187,7 @@ def _nothing() -> None:
 
 
 def _meeting_point(settings: RuntimeSettings) -> str:
-    places = {"file": settings.discovery_path, "etcd": settings.etcd_endpoints}
+    etcd = re.sub(r"//[^/@,]*@", "//", settings.etcd_endpoints)  # without a password
+    places = {"file": settings.discovery_path, "etcd": etcd}
     place = places.get(settings.discovery_backend, "")
     return f"{settings.discovery_backend} {place}".strip()

@@ -30,10 +30,16 @@ async def check_servers(settings: RuntimeSettings) -> None:
 async def _check(server: str, flag: str, urls: str, default_port: int, way_out: str) -> None:
     failures = []
     for url in urls.split(","):
-        parts = urlsplit(url if "://" in url else f"//{url}")
-        address = f"{parts.hostname}:{parts.port or default_port}"
         try:
-            opening = asyncio.open_connection(parts.hostname, parts.port or default_port)
+            parts = urlsplit(url if "://" in url else f"//{url}")
+            host, port = parts.hostname, parts.port or default_port
+        except ValueError:
+            host = None
+        if not host:
+            raise UserError(f"{flag} is no URL of a server", fix="write it as scheme://host:port") from None
+        address = f"{host}:{port}"
+        try:
+            opening = asyncio.open_connection(host, port)
             _, writer = await asyncio.wait_for(opening, TIMEOUT)
         except TimeoutError:
             failures.append(f"{address}: no answer within {TIMEOUT:g} s")

@@ -9,7 +9,9 @@ from typing import TextIO
 
 COLOURS = (36, 33, 35, 32, 34, 31)
 LIMIT = 1 << 20
-"""Bytes of one line; a longer one is cut there."""
+"""Bytes of one line; a longer one goes on in the next."""
+LONGEST_KEPT = 2000
+"""Characters of a line that are kept for the end."""
 
 
 class Printer:
@@ -36,13 +38,19 @@ class Printer:
 
 async def pump(reader: asyncio.StreamReader, name: str, printer: Printer, last: deque[str]) -> None:
     """Print what a process writes until it closes its output; `last` keeps the end of it."""
-    while True:
-        try:
-            raw = await reader.readline()
-        except ValueError:
-            continue
-        if not raw:
-            return
-        text = raw.decode("utf-8", "replace").rstrip("\r\n")
-        last.append(text)
-        printer.line(name, text)
+    rest = b""
+    while data := await reader.read(1 << 16):
+        *lines, rest = (rest + data).split(b"\n")
+        if len(rest) > LIMIT:
+            lines.append(rest)
+            rest = b""
+        for line in lines:
+            _emit(line, name, printer, last)
+    if rest:
+        _emit(rest, name, printer, last)
+
+
+def _emit(line: bytes, name: str, printer: Printer, last: deque[str]) -> None:
+    text = line.decode("utf-8", "replace").rstrip("\r")
+    last.append(text[-LONGEST_KEPT:])
+    printer.line(name, text)

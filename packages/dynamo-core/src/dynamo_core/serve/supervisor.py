@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import http.client
 import os
 import signal
 import ssl
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections import deque
@@ -108,12 +108,10 @@ class Supervisor:
     all of them if this one is killed.
     """
 
-    def __init__(
-        self, plan: Plan, *, start_timeout: float, drain_timeout: float, printer: Printer | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, *, start_timeout: float, printer: Printer | None = None) -> None:
         self.plan = plan
         self.start_timeout = start_timeout
-        self.drain_timeout = drain_timeout
+        self.drain_timeout = max((process.drain_timeout for process in plan.processes), default=0.0)
         self.printer = printer or Printer()
         self.children: list[Child] = []
         self._signals = 0
@@ -157,7 +155,8 @@ class Supervisor:
 
     def _verdict(self, asked: bool, exited: dict[Child, int]) -> int:
         for child, code in exited.items():
-            self._say(f"{child.plan.name} ended {_describe(code)}; its last words: {_last(child)}")
+            words = f"; its last words: {_last(child)}" if code else ""
+            self._say(f"{child.plan.name} ended {_describe(code)}{words}")
         codes = [code for code in exited.values() if code != 0]
         if codes:
             return codes[0] if codes[0] > 0 else 1
@@ -220,7 +219,7 @@ def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2.0, context=context) as response:
             return bool(response.status == 200)
-    except (OSError, urllib.error.URLError):
+    except (OSError, http.client.HTTPException):
         return False
 
 
