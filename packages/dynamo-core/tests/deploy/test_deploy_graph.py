@@ -117,7 +117,7 @@ def test_overrides_of_everything(file: Path) -> None:
     assert worker.values["offset"].value == "-1"
     assert worker.env == {"A": "b"}
     assert graph.common["model"].value == "other/model"
-    assert frontend.values["http-port"].value == 8002
+    assert frontend.values["http-port"].value == "8002"
     assert frontend.component == str(file.parent / "front.py")
     assert section(graph, "Own").values["last"].value is True
 

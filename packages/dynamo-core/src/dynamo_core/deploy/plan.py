@@ -83,7 +83,7 @@ def _ports_given(graph: Graph) -> set[object]:
     """The ports that the user chose; they may be free now, and are not to be allotted twice."""
     everything = [graph.common, *(section.values for section in graph.sections)]
     values = [located.value for keys in everything for key, located in keys.items() if key.endswith("port")]
-    return {value for value in values if isinstance(value, int)}
+    return {int(str(value)) for value in values if str(value).isdecimal()}
 
 
 def _processes(
@@ -107,7 +107,7 @@ def _processes(
     secrets = {known[key]["env"]: str(values[key].value) for key in hidden}
     ready_key = str(description.deployment.get("ready_port", "")).replace("_", "-")
     shown = {key: located.value for key, located in values.items() if key not in hidden}
-    if shown.get(ready_key, 1) in (-1, 0):
+    if str(shown.get(ready_key)) in ("-1", "0"):
         del shown[ready_key]  # each replica is given a port that can be asked
     flags = [word for key, value in shown.items() for word in as_flags(key, value)]
     resources = _resources(section, description, problems)
