@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
+    *ROOT.glob("docs/*.md"),
     *ROOT.glob("examples/**/*.md"),
     *ROOT.glob("packages/*/README.md"),
 ]
