@@ -117,7 +117,7 @@ def test_ctrl_c_within_an_answer(stack: Stack) -> None:
         terminal.wait_for(LETTERS[9])
         assert LETTERS[12] not in terminal.screen
         terminal.type("\x03")
-        assert terminal.process.wait(5) == 0
+        assert terminal.process.wait(15) == 0
         assert "Traceback" not in terminal.rest()
     finally:
         terminal.close()

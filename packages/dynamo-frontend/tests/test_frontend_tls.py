@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from pathlib import Path
@@ -111,12 +110,3 @@ def test_a_key_of_another_certificate(stack: Stack, pair: Pair, tmp_path: Path) 
     subprocess.run(words, check=True, capture_output=True)
     lines = refusal(stack, "--tls-cert-path", pair.cert, "--tls-key-path", other)
     assert "tls-" in "".join(lines[-2:])
-
-
-@pytest.mark.skipif(os.getuid() == 0, reason="root reads every file")
-def test_a_key_that_may_not_be_read(stack: Stack, pair: Pair, tmp_path: Path) -> None:
-    hidden = tmp_path / "hidden.pem"
-    hidden.write_bytes(pair.key.read_bytes())
-    hidden.chmod(0)
-    lines = refusal(stack, "--tls-cert-path", pair.cert, "--tls-key-path", hidden)
-    assert "tls-key-path" in "".join(lines[-2:])

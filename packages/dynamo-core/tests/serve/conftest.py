@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from serving import Served
 
@@ -18,4 +20,5 @@ def served(stack: Stack, tmp_path: Path) -> Iterator[Served]:
         yield found
     finally:
         for process in found.left():
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()

@@ -200,7 +200,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
         (("serve",), "dynamo serve: error: the following arguments are required: FILE"),
         (
             ("serve", "g.yaml", "--start-timeout", "soon"),
-            "dynamo serve: error: argument --start-timeout: invalid float",
+            "dynamo serve: error: argument --start-timeout: invalid seconds",
         ),
         (("srve",), "dynamo: error: unknown command 'srve'; did you mean serve?"),
     ],

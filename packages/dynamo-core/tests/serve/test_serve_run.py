@@ -21,10 +21,10 @@ Worker: {component: dynamo_core.testing.scripted, served-model-name: scripted, r
 MESSAGES = [{"role": "user", "content": "hi"}]
 
 STUBBORN = """\
-import signal, sys, time
+import os, signal, sys, time
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: print("no", flush=True))
+    signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"no\\n"))
     print("started", flush=True)
     while True:
         time.sleep(60)
@@ -109,7 +109,7 @@ def test_what_does_not_end_in_its_time_is_killed(served: Served) -> None:
     served.write("Stubborn: {component: stubborn.py}\n")
     serving = served.serve("--drain-timeout", "0")
     serving.wait_for_line(r"\| started")
-    assert serving.stop(signal.SIGINT, timeout=3) == 0
+    assert serving.stop(signal.SIGINT, timeout=15) == 0
     assert served.left() == []
 
 
@@ -139,7 +139,7 @@ def test_killing_the_supervisor_leaves_no_component(served: Served) -> None:
     served.wait_until_nothing_is_left()
 
 
-DEAF = STUBBORN.replace('lambda *_: print("no", flush=True)', "signal.SIG_IGN")
+DEAF = STUBBORN.replace(r'lambda *_: os.write(1, b"no\n")', "signal.SIG_IGN")
 
 
 @pytest.mark.parametrize("source", [WITH_GRANDCHILD, DEAF], ids=["grandchild", "deaf"])
@@ -182,7 +182,8 @@ def test_long_and_odd_output_does_not_stop_it(served: Served) -> None:
     serving = served.serve()
     assert serving.wait() == 0
     assert "Loud/0 | last words" in serving.lines
-    assert any("Loud/0 ended with exit code 0; its last words: last words" in line for line in serving.lines)
+    assert sum(len(line) for line in serving.lines if line.endswith("xxx")) > 3_000_000
+    assert any(line.endswith("Loud/0 ended with exit code 0") for line in serving.lines)
 
 
 def test_output_comes_while_it_is_written(served: Served) -> None:

@@ -59,9 +59,9 @@ def check(settings: FrontendSettings) -> None:
     if settings.tls_cert_path is not None:
         try:
             ssl.create_default_context().load_cert_chain(settings.tls_cert_path, settings.tls_key_path)
-        except ssl.SSLError as error:
+        except OSError as error:
             raise UserError(
                 f"--tls-cert-path {settings.tls_cert_path} and --tls-key-path {settings.tls_key_path} "
-                f"are no pair: {error.reason or error}",
+                f"cannot be used: {error}",
                 fix="give a PEM certificate and the key that it was made for",
             ) from None

@@ -17,7 +17,7 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(message, fix="see dynamo serve --help")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     """A number of seconds; argparse turns the ValueError into its message."""
     value = float(text)
     if not 0 <= value < float("inf"):
@@ -37,11 +37,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("file", type=Path, metavar="FILE", help="the graph")
     parser.add_argument("--dry-run", action="store_true", help="print the commands and exit")
     parser.add_argument(
-        "--start-timeout", type=_seconds, default=600.0, metavar="SECONDS", help="default %(default)s"
+        "--start-timeout", type=seconds, default=600.0, metavar="SECONDS", help="default %(default)s"
     )
     parser.add_argument(
         "--drain-timeout",
-        type=_seconds,
+        type=seconds,
         metavar="SECONDS",
         help="the same as --Common.drain-timeout: how long streams get to end when all is stopped",
     )

@@ -2,13 +2,14 @@
 
     python -m dynamo_core.serve.guard
 
-Reads process ids from stdin, one a line, until its end: that comes when the supervisor ends, by
+Reads the ids of process groups from stdin, one a line, until its end: that comes when the supervisor ends, by
 itself or by SIGKILL. After an orderly end nothing is left to do.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 
@@ -21,26 +22,26 @@ GRACE = 1.0
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    started: list[psutil.Process] = []
-    for line in sys.stdin:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            started.append(psutil.Process(int(line)))
-    end(started)
+    end([int(line) for line in sys.stdin])
 
 
-def end(started: list[psutil.Process]) -> None:
-    """End processes and all that they have started."""
-    left = []
-    for process in started:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            left += [process, *process.children(recursive=True)]
-    for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, deaf = psutil.wait_procs(left, timeout=GRACE)
-    for process in deaf:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+def end(groups: list[int]) -> None:
+    """End process groups, which outlive the process that leads them."""
+    left = [process for process in psutil.process_iter() if _group(process.pid) in groups]
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGTERM)
+    psutil.wait_procs(left, timeout=GRACE)
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return -1
 
 
 if __name__ == "__main__":
