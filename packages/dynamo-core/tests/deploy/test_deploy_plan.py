@@ -271,3 +271,10 @@ def _write(folder: Path, text: str) -> Path:
     file = folder / "graph.yaml"
     file.write_text(text)
     return file
+
+
+@pytest.mark.parametrize("name", ["DYN_HTTP_PORT", "DYN_DRAIN_TIMEOUT"])
+def test_a_variable_that_is_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "abc")
+    found = problems(tmp_path, "Frontend: {component: dynamo_frontend}\n")
+    assert f"'abc' is not a number (from {name})" in found

@@ -69,10 +69,9 @@ def make_plan(
     for section in graph.sections:
         try:
             descriptions.append(ask(section.component, section.python))
+            processes += _processes(graph, section, descriptions[-1], problems, ports)
         except UserError as error:
             problems.append(f"{section.name}: {error}")
-            continue
-        processes += _processes(graph, section, descriptions[-1], problems, ports)
     problems += _unknown_common(graph, descriptions)
     if problems:
         raise UserError("\n".join(problems))
@@ -165,13 +164,22 @@ def _resources(section: Section, description: Description, problems: list[str]) 
 
 
 def _value(key: str, values: Mapping[str, Located], env: Mapping[str, str], description: Description) -> Any:
-    """What a setting will be in the process; None if it does not have it."""
+    """What a setting will be in the process; None if it does not have it.
+
+    Raises `UserError` for a variable that should hold a number and does not.
+    """
     if key in values:
         return values[key].value
     if key not in description.settings:
         return None
-    name = description.settings[key]["env"]
-    return env.get(name) or environment.read(name) or description.settings[key]["default"]
+    name, default = description.settings[key]["env"], description.settings[key]["default"]
+    text = env.get(name) or environment.read(name)
+    if not text:
+        return default
+    try:
+        return type(default)(text) if isinstance(default, (int, float)) else text
+    except ValueError:
+        raise UserError(f"{key}: {text!r} is not a number (from {name})") from None
 
 
 def _readiness(
