@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +18,6 @@ MESSAGES: Any = [{"role": "user", "content": "hi"}]
 
 def mocker(stack: Stack, *flags: object) -> Running:
     return stack.start(MODULE, "--model", stack.model, "--served-model-name", "mock", *flags)
-
-
-def speedup(folder: Path, ratio: float) -> Path:
-    """Arguments with which simulated time passes that much faster than real time."""
-    path = folder / "engine.json"
-    path.write_text(json.dumps({"engine": {"speedup_ratio": ratio}}))
-    return path
-
-
-def seconds(stack: Stack, count: int) -> float:
-    """How long an answer of so many tokens takes."""
-    began = time.monotonic()
-    answer = stack.client().chat.completions.create(model="mock", messages=MESSAGES, max_tokens=count)
-    assert answer.usage is not None
-    assert answer.usage.completion_tokens == count
-    return time.monotonic() - began
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -65,19 +47,6 @@ def test_the_models_name_is_the_folder_if_none_is_given(stack: Stack) -> None:
     stack.wait_ready()
     (model,) = stack.client().models.list().data
     assert model.id == str(stack.model)
-
-
-def test_the_engines_own_arguments(stack: Stack, tmp_path: Path) -> None:
-    stack.frontend()
-    worker = mocker(stack, "--engine-args-file", speedup(tmp_path, 0.5))
-    stack.wait_ready()
-    slow = seconds(stack, 30)
-    assert worker.stop() == 0
-    stack.running.remove(worker)
-    stack.wait_ready(healthy=False)
-    mocker(stack, "--engine-args-file", speedup(tmp_path, 50.0))
-    stack.wait_ready()
-    assert seconds(stack, 30) < slow / 3
 
 
 def refusal(stack: Stack, *words: object) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import subprocess
 from pathlib import Path
 
+import openai
 import pytest
 from serving import DYNAMO, Served
 
@@ -73,15 +75,14 @@ def test_one_that_crashes_later(served: Served, flag: str, code: int, verdict: s
     serving = served.serve()
     serving.wait_for_line("ready after")
     stream = served.stack.client().chat.completions.with_raw_response
-    stream_answer = None
-    try:
-        stream_answer = stream.create(
+    answer = None
+    with contextlib.suppress(openai.APIError):  # the worker may be gone before the answer begins
+        answer = stream.create(
             model="scripted", messages=[{"role": "user", "content": "hi"}], max_tokens=9, stream=True
         )
-    finally:
-        assert serving.wait() == code
-        if stream_answer is not None:
-            stream_answer.http_response.close()
+    assert serving.wait() == code
+    if answer is not None:
+        answer.http_response.close()
     assert serve_said(serving.lines, verdict)
     assert served.left() == []
 

@@ -117,8 +117,9 @@ class Endpoint:
         if failure is not None:
             watched.append(failure)
         try:
-            await self._discoverable(serving)
             with self._runtime.serving(self):
+                await self._discoverable(serving)
+                self._runtime.set_ready(True)
                 logger.info("%s is ready", self.path)
                 done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                 if serving in done:

@@ -106,10 +106,9 @@ class DistributedRuntime:
 
     @contextlib.contextmanager
     def serving(self, what: object) -> Iterator[None]:
-        """Count an endpoint in while it serves; the process is ready while one does."""
+        """Count an endpoint in while requests can reach it."""
         self.before_serving()
         self._serving.add(what)
-        self.set_ready(True)
         try:
             yield
         finally:
@@ -121,6 +120,7 @@ class DistributedRuntime:
         """Wait for something that the Rust side serves, and that ends when the runtime closes."""
         stopping = asyncio.ensure_future(self.stopping())
         with self.serving(running):
+            self.set_ready(True)
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if running.done():
@@ -132,7 +132,9 @@ class DistributedRuntime:
             logger.debug("stopped while starting: %s", interrupted)
 
     def set_ready(self, ready: bool) -> None:
-        """What `/health` on the status port answers: 200 if ready, else 503."""
+        """What `/health` on the status port answers: 200 if ready, else 503; never ready again once
+        asked to stop."""
+        ready = ready and not self._stopping.is_set()
         self._rust.set_health_status(ready)
 
     def stop(self) -> None:
