@@ -159,8 +159,8 @@ def test_a_missing_engine_says_what_to_install(environment: tuple[str, Path], tm
     name, python = environment
     model = tmp_path / "model"
     model.mkdir()
-    for name in ("config.json", "tokenizer.json"):
-        (model / name).write_text("{}")
+    for file in ("config.json", "tokenizer.json"):
+        (model / file).write_text("{}")
     command = [python, "-m", MODULES[name][0], "--model", model, "--discovery-path", tmp_path / "discovery"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode == 2
