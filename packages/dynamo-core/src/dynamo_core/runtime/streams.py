@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
@@ -10,7 +11,8 @@ from dynamo_core.errors import RequestError
 from dynamo_core.runtime.context import Context
 from dynamo_core.runtime.translate import to_rust
 
-Handler = Callable[[Any, Context], AsyncIterator[Any]]
+Handler = Callable[..., AsyncIterator[Any]]
+"""An async generator function of `(request, context)`, or of the request alone."""
 
 
 class Streams:
@@ -23,13 +25,14 @@ class Streams:
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
+        self._takes_context = len(inspect.signature(handler).parameters) > 1
         self._running: set[_Stream] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
     async def serve(self, request: Any, context: Context) -> AsyncGenerator[Any, None]:
         """One request; this is the callable that the Rust side drives, each step in a task."""
-        generator = self._handler(request, context)
+        generator = self._handler(request, context) if self._takes_context else self._handler(request)
         stream = _Stream(generator, self._forget)
         self._running.add(stream)
         self._idle.clear()

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from dynamo_core.deploy import BaseDeployment
-from dynamo_core.runtime.context import Context
 
 
 class Deployment(BaseDeployment):
@@ -19,7 +18,7 @@ class DecodeHandler:
     def __init__(self, engine_args: list[str]) -> None:
         self.engine_args = engine_args
 
-    async def generate(self, request: Any, context: Context) -> AsyncGenerator[Any, None]:
+    async def generate(self, req: Any) -> AsyncGenerator[Any, None]:
         for word in self.engine_args:
             yield word
 
