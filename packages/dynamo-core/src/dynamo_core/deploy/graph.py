@@ -27,14 +27,13 @@ from typing import Any
 
 import yaml
 
+from dynamo_core.args.config_files import COMMON, RESERVED
 from dynamo_core.args.files import Entry, read_yaml
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.suggest import nearest
 from dynamo_core.errors import UserError
 
 _SWITCHES = {"true": True, "false": False}
-RESERVED = ("component", "python", "replicas", "resources", "env")
-COMMON = "Common"
 _OVERRIDE = re.compile(r"--(?P<section>[A-Za-z][\w-]*)\.(?P<key>[\w-]+)(=(?P<value>.*))?", re.DOTALL)
 
 
