@@ -195,3 +195,15 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         f"{file}:5: env must",
     ):
         assert part in found
+
+
+def test_references_to_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELS", "/models")
+    path = tmp_path / "graph.yaml"
+    path.write_text("Common: {model: '${MODELS}/a'}\nWorker: {component: w, size: '${SIZE:-3}'}\n")
+    graph = read_graph(path)
+    assert graph.common["model"].value == "/models/a"
+    assert section(graph, "Worker").values["size"].value == "3"
+    path.write_text("Worker:\n  component: ${NO_SUCH_VARIABLE}\n")
+    with pytest.raises(UserError, match=r"graph\.yaml:2: component: .* is not set"):
+        read_graph(path)

@@ -28,6 +28,7 @@ from typing import Any
 import yaml
 
 from dynamo_core.args.config_files import COMMON, RESERVED
+from dynamo_core.args.expand import expand
 from dynamo_core.args.files import Entry, read_yaml
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.suggest import nearest
@@ -116,10 +117,17 @@ def _is_section(path: Path, name: str, entry: Entry) -> bool:
 
 
 def _located(path: Path, entry: Entry) -> dict[str, Located]:
-    return {
-        key: Located(child.value, Origin("file", f"{path}:{child.line}"))
-        for key, child in entry.children.items()
-    }
+    found = {}
+    for key, child in entry.children.items():
+        where = f"{path}:{child.line}"
+        try:
+            value, used = expand(child.value)
+        except UserError as error:
+            raise UserError(f"{where}: {key}: {error}") from None
+        if used:
+            where += f" with ${{{'}, ${'.join(used)}}}"
+        found[key] = Located(value, Origin("file", where))
+    return found
 
 
 def _override(tree: dict[str, dict[str, Located]], words: Sequence[str]) -> list[str]:
