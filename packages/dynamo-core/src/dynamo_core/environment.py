@@ -37,6 +37,13 @@ def snapshot() -> Mapping[str, str]:
     return dict(os.environ)
 
 
+def wants_colour(*, is_terminal: bool) -> bool:
+    """Whether to colour what is printed: as a terminal allows, `NO_COLOR` or `FORCE_COLOR` say."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (is_terminal and os.environ.get("TERM") != "dumb")
+
+
 def publish(variables: Iterable[Variable]) -> None:
     """Set variables for the libraries in this process; call it before they are loaded.
 

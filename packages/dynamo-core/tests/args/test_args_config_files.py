@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from every_setting import WorkerSettings
+from toy_engine import TOY
 
-from dynamo_core.args import Arguments, DynamoFlexibleArgumentParser
+from dynamo_core.args import Arguments, DynamoFlexibleArgumentParser, Engine
 from dynamo_core.deploy import BaseDeployment
 from dynamo_core.errors import UserError
 
@@ -16,9 +17,9 @@ class Deployment(BaseDeployment):
     name = "c"
 
 
-def parse(*argv: str, engine: str = "") -> Arguments[WorkerSettings]:
+def parse(*argv: str, engine: Engine | None = None) -> Arguments[WorkerSettings]:
     parser = DynamoFlexibleArgumentParser(WorkerSettings, Deployment, engine=engine)
-    return parser.resolve(["--model", "m", *argv])[0]
+    return parser.resolve(["--model", "m", *argv])
 
 
 def write(path: Path, text: str) -> str:
@@ -72,11 +73,13 @@ def test_references_inside_engine_values_are_replaced_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CACHE", "/cache")
-    file = write(tmp_path / "a.yaml", "paths: ['${CACHE}/a', b]\noptions: {at: '${CACHE}'}\n")
-    assert parse("-f", file, engine="E").engine_args == [
-        *("--paths", "/cache/a", "b"),
-        *("--options", '{"at": "/cache"}'),
-    ]
+    file = write(tmp_path / "a.yaml", "adapters: ['\"${CACHE}/a\"']\noptions: {at: '${CACHE}'}\n")
+    values, _ = parse("-f", file, engine=TOY).engine.read()
+    assert {value.key: value.value for value in values} == {
+        "adapters": ["/cache/a"],
+        "options": {"at": "/cache"},
+    }
+    assert str(values[0].origin) == f"{file}:1 with ${{CACHE}}"
 
 
 SERVE_FILE = """\

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from dynamo_core.args import DynamoFlexibleArgumentParser, RuntimeSettings, Settings, StatusSettings, setting
+from dynamo_core.args.help import help_for
 from dynamo_core.args.settings import declarations
 from dynamo_core.args.show import show
 from dynamo_core.deploy import BaseDeployment
@@ -89,14 +90,14 @@ def test_help_shows_the_default_that_the_deployment_class_gives(
     deployment = type("Deployment", (BaseDeployment,), {"name": "n", "delay": value})
     parser = DynamoFlexibleArgumentParser(DelaySettings, deployment)
     assert parser.parse([]).settings.delay == value
-    assert f"[default {value}; DYN_DELAY]" in parser.format_help()
+    assert f"[default {value}; DYN_DELAY]" in help_for(parser, "")
 
 
 def test_show_names_every_value_and_its_source_and_hides_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORE_PASSWORD", "hunter2")
-    shown = show(DynamoFlexibleArgumentParser(LimitSettings).parse(["--max-words", "6"]), [], "text")
+    shown = show(DynamoFlexibleArgumentParser(LimitSettings).parse(["--max-words", "6"]), [], [], "text")
     assert shown.splitlines() == [
-        "max-words = 6   --max-words",
-        "upper     = False   default",
+        "max-words = 6          --max-words",
+        "upper     = False      default",
         "password  = ********   STORE_PASSWORD",
     ]

@@ -1,95 +1,213 @@
-"""What core does not know goes to the engine's own parser, in order and unchanged."""
+"""What core does not know is the engine's: its own parser says what it means, each option alone."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from every_setting import WorkerSettings
+from toy_engine import TOY, build_parser
 
-from dynamo_core.args import DynamoFlexibleArgumentParser
+from dynamo_core.args import Arguments, DynamoFlexibleArgumentParser, Engine, Settings, setting
+from dynamo_core.deploy import BaseDeployment
+from dynamo_core.errors import UserError
 
 REQUIRED = ["--model", "m", "--component", "c"]
 
 
-def engine_args(argv: list[str]) -> list[str]:
-    return DynamoFlexibleArgumentParser(WorkerSettings, engine="vLLM").parse([*REQUIRED, *argv]).engine_args
+def resolve(*argv: str, deployment: type[BaseDeployment] | None = None) -> Arguments[WorkerSettings]:
+    return DynamoFlexibleArgumentParser(WorkerSettings, deployment, engine=TOY).resolve([*REQUIRED, *argv])
 
 
-def from_file(folder: Path, text: str, argv: list[str] | None = None) -> list[str]:
+def values(*argv: str) -> dict[str, tuple[Any, str]]:
+    found, problems = resolve(*argv).engine.read()
+    assert problems == []
+    return {value.key: (value.value, str(value.origin)) for value in found}
+
+
+def problems(*argv: str) -> list[str]:
+    return resolve(*argv).engine.read()[1]
+
+
+def write(folder: Path, text: str) -> str:
     file = folder / "engine.yaml"
     file.write_text(text)
-    return engine_args(["-f", str(file), *(argv or [])])
+    return str(file)
 
 
-def test_flags_keep_their_order_whatever_stands_between_them() -> None:
-    argv = ["--max-model-len", "4096", "--status-port", "5", "-tp", "2", "--enforce-eager", "--dtype=float32"]
-    assert engine_args(argv) == ["--max-model-len", "4096", "-tp", "2", "--enforce-eager", "--dtype=float32"]
+def test_flags_of_both_may_stand_in_any_order() -> None:
+    argv = ["--max-len", "4096", "--status-port", "5", "--eager", "--sizes", "1", "2", "--dtype=float32"]
+    arguments = resolve(*argv)
+    assert arguments.settings.status_port == 5
+    namespace = arguments.engine.namespace()
+    assert (namespace.max_len, namespace.eager, namespace.sizes) == (4096, True, [1, 2])
+    assert (namespace.dtype, namespace.model) == ("float32", "m")
 
 
-def test_lists_json_and_negative_numbers_of_the_command_line() -> None:
-    argv = ["--sizes", "1", "2", "4", "--kv-transfer-config", '{"a": [1, 2]}', "--offset", "-1"]
-    assert engine_args(argv) == argv
+def test_a_short_name_is_told_by_its_long_one() -> None:
+    assert values("-m", "7") == {"max-len": (7, "-m")}
 
 
-def test_an_abbreviation_of_ours_is_the_engines_own_flag() -> None:
-    assert engine_args(["--mod", "x"]) == ["--mod", "x"]
-
-
-def test_those_of_files_stand_first(tmp_path: Path) -> None:
-    assert from_file(tmp_path, "dtype: float32\n", ["--dtype", "bfloat16"]) == [
-        *("--dtype", "float32"),
-        *("--dtype", "bfloat16"),
-    ]
-
-
-def test_files_in_their_order(tmp_path: Path) -> None:
-    other = tmp_path / "other.yaml"
-    other.write_text("seed: 2\n")
-    assert from_file(tmp_path, "seed: 1\n", ["-f", str(other)]) == ["--seed", "1", "--seed", "2"]
+def test_a_negative_number_is_a_value() -> None:
+    assert values("--offset", "-1") == {"offset": (-1, "--offset")}
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "name", "value"),
     [
-        ("max-model-len: 4096", ["--max-model-len", "4096"]),
-        ("gpu-memory-utilization: 0.5", ["--gpu-memory-utilization", "0.5"]),
-        ("dtype: float32", ["--dtype", "float32"]),
-        ("enforce-eager: true", ["--enforce-eager"]),
-        ("enable-prefix-caching: false", ["--no-enable-prefix-caching"]),
-        ("sizes: [1, 2, 4]", ["--sizes", "1", "2", "4"]),
-        ("revision:", []),
-        (
-            "kv-transfer-config: {kv_connector: X, n: 1}",
-            ["--kv-transfer-config", '{"kv_connector": "X", "n": 1}'],
-        ),
+        ("max-len: 4096", "max_len", 4096),
+        ("max-len: '4096'", "max_len", 4096),
+        ("max_len: 4096", "max_len", 4096),
+        ("-m: 4096", "max_len", 4096),
+        ("fraction: 0.5", "fraction", 0.5),
+        ("fraction: 1e-05", "fraction", 1e-05),
+        ("offset: -3", "offset", -3),
+        ("dtype: float32", "dtype", "float32"),
+        ("eager: true", "eager", True),
+        ("eager: false", "eager", False),
+        ("prefix-caching: true", "prefix_caching", True),
+        ("prefix-caching: false", "prefix_caching", False),
+        ("no-prefix-caching: true", "prefix_caching", False),
+        ("no-prefix-caching: false", "prefix_caching", True),
+        ("sizes: [1, 2, 4]", "sizes", [1, 2, 4]),
+        ("sizes: 5", "sizes", [5]),
+        ("options: {a: [1, {b: true}]}", "options", {"a": [1, {"b": True}]}),
+        ("options: [1, 2]", "options", [1, 2]),
+        ("adapters: [{name: a, path: b}]", "adapters", [{"name": "a", "path": "b"}]),
+        ("adapters: []", "adapters", []),
+        ("revision: --odd", "revision", "--odd"),
+        ("revision:", "revision", None),
     ],
 )
-def test_a_key_of_a_file_becomes_words(tmp_path: Path, text: str, words: list[str]) -> None:
-    assert from_file(tmp_path, f"{text}\n") == words
+def test_a_key_of_a_file_is_what_the_option_makes_of_it(
+    tmp_path: Path, text: str, name: str, value: object
+) -> None:
+    namespace = resolve("-f", write(tmp_path, f"{text}\n")).engine.namespace()
+    assert getattr(namespace, name) == value
 
 
-def test_a_list_of_mappings_becomes_json(tmp_path: Path) -> None:
-    flag, *items = from_file(tmp_path, "lora-modules: [{name: a, path: b}]\n")
-    assert flag == "--lora-modules"
-    assert [json.loads(item) for item in items] == [{"name": "a", "path": "b"}]
+def test_precedence_and_origins(tmp_path: Path) -> None:
+    class Deployment(BaseDeployment):
+        name = "c"
+        engine_options = {"fraction": 0.1, "max-len": 1, "dtype": "auto", "offset": 1}
+
+    first = tmp_path / "first.yaml"
+    first.write_text("Common:\n  dtype: float32\nmax-len: 2\noffset: 2\n")
+    second = tmp_path / "second.yaml"
+    second.write_text("offset: 3\n")
+    arguments = resolve(*("-f", str(first), "-f", str(second), "--max-len", "4"), deployment=Deployment)
+    found = {value.key: (value.value, str(value.origin)) for value in arguments.engine.read()[0]}
+    assert found == {
+        "fraction": (0.1, f"class {Deployment.__qualname__}"),
+        "dtype": ("float32", f"{first}:2"),
+        "offset": (3, f"{second}:1"),
+        "max-len": (4, "--max-len"),
+    }
 
 
-def test_a_key_of_the_component_replaces_the_common_one(tmp_path: Path) -> None:
-    text = "Common:\n  max-model-len: 1\nmax-model-len: 2\n"
-    assert from_file(tmp_path, text)[-2:] == ["--max-model-len", "2"]
+def test_common_holds_what_other_engines_know(tmp_path: Path) -> None:
+    file = write(tmp_path, "Common:\n  max-len: 5\n  max-model-len: 9\n")
+    assert values("-f", file) == {"max-len": (5, f"{file}:2")}
+
+
+def test_everything_wrong_is_told_at_once_ours_and_the_engines(tmp_path: Path) -> None:
+    file = write(tmp_path, "fraction: most\nsise: 5\nnamespce: x\neager: 2\n")
+    with pytest.raises(UserError) as caught:
+        DynamoFlexibleArgumentParser(WorkerSettings, engine=TOY).resolve(
+            [
+                "--component",
+                "c",
+                "-f",
+                file,
+                "--dtype",
+                "float31",
+                "--egaer",
+                "--max-len=x",
+                "--log-level",
+                "loud",
+            ]
+        )
+    assert str(caught.value).splitlines() == [
+        "log-level: input should be 'debug', 'info', 'warning' or 'error'; found 'loud' (from --log-level)",
+        "--model is required: give the flag, or set DYN_MODEL",
+        f"fraction: invalid float value: 'most'; found 'most' (from {file}:1)",
+        f"{file}:2: unknown key 'sise', also for Toy; did you mean sizes?",
+        f"{file}:3: unknown key 'namespce', also for Toy; did you mean namespace?",
+        f"eager: expected true or false; found 2 (from {file}:4)",
+        "dtype: input should be one of auto, float32, bfloat16; found 'float31' (from --dtype); "
+        "did you mean float32, bfloat16?",
+        "unknown flag '--egaer', also for Toy; did you mean --eager?",
+        "max-len: invalid int value: 'x'; found 'x' (from --max-len)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("argv", "problem"),
+    [
+        (["--max-len", "1", "-m", "2"], "--max-len is given twice, as 1 and as 2; keep one of the two"),
+        (["--eager", "yes"], "--eager takes no value, found 'yes'"),
+        (["--mod", "x"], "unknown flag '--mod', also for Toy; did you mean --model?"),
+        (["--sizes"], "sizes: expected at least one argument; found True (from --sizes)"),
+        (["--worker-id", "5"], "--worker-id: Toy's --worker-id cannot be given: the worker counts itself"),
+        (["--hf-token"], "hf-token: expected one argument; found (hidden) (from --hf-token)"),
+    ],
+)
+def test_what_the_engines_parser_refuses(argv: list[str], problem: str) -> None:
+    assert problems(*argv) == [problem]
+
+
+def test_a_switch_given_twice_and_differently() -> None:
+    (problem,) = problems("--prefix-caching", "--no-prefix-caching")
+    assert problem.startswith("--prefix-caching is given twice, as True and as False")
+
+
+def test_the_engine_under_another_name_of_what_is_shared() -> None:
+    def build() -> Any:
+        parser = build_parser()
+        parser.add_argument("--model-path", dest="model")
+        return parser
+
+    parser = DynamoFlexibleArgumentParser(
+        WorkerSettings, engine=Engine("Toy", build, shared={"model": "--model"})
+    )
+    found = parser.resolve([*REQUIRED, "--model-path", "x"]).engine.read()[1]
+    assert found == ["--model-path: Toy's --model is set by --model; give that"]
+
+
+def test_a_name_that_both_know_is_an_error_unless_it_is_shared() -> None:
+    class ClashingSettings(Settings):
+        "Clash"
+
+        dtype: str = setting("auto", "Ours.")
+        max_len: int = setting(1, "Ours as well.")
+
+    arguments = DynamoFlexibleArgumentParser(ClashingSettings, engine=TOY).resolve(["--eager"])
+    with pytest.raises(TypeError, match="Toy has options of the same names as ours: dtype, max-len"):
+        arguments.engine.parser()
 
 
 def test_without_an_engine_they_are_errors(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exited:
-        DynamoFlexibleArgumentParser(WorkerSettings).parse([*REQUIRED, "--enforce-eager"])
+        DynamoFlexibleArgumentParser(WorkerSettings).parse([*REQUIRED, "--eager"])
     assert exited.value.code == 2
-    assert "unknown flag '--enforce-eager'" in capsys.readouterr().err
+    assert "unknown flag '--eager'" in capsys.readouterr().err
 
 
-def test_show_config_names_them(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exited:
-        engine_args(["--show-config", "--dtype", "float32"])
-    assert exited.value.code == 0
-    assert capsys.readouterr().out.splitlines()[-1].split("=")[1].strip() == "--dtype float32"
+def test_a_class_with_an_attribute_that_nothing_reads() -> None:
+    class Deployment(BaseDeployment):
+        name = "c"
+        drain_timout = 5
+
+    with pytest.raises(TypeError, match="Deployment has drain_timout, which is no setting of its component"):
+        DynamoFlexibleArgumentParser(WorkerSettings, Deployment)
+
+
+def test_the_engine_is_not_imported_for_nothing() -> None:
+    def build() -> Any:
+        raise AssertionError("imported")
+
+    parser = DynamoFlexibleArgumentParser(WorkerSettings, engine=Engine("Toy", build))
+    assert parser.resolve([*REQUIRED, "--max-len", "5"]).engine.options
+    with pytest.raises(UserError, match="log-level: input should be"):
+        parser.resolve([*REQUIRED, "--log-level", "x"])

@@ -8,31 +8,32 @@ from pathlib import Path
 import pytest
 import yaml
 from every_setting import WorkerSettings
+from toy_engine import TOY
 
-from dynamo_core.args import Arguments, DynamoFlexibleArgumentParser
+from dynamo_core.args import DynamoFlexibleArgumentParser, Engine
 from dynamo_core.runtime.variables import runtime_variables
 
 FLAGS = ["--model", "m", "--component", "c", "--drain-timeout", "7", "--nats-server", "nats://u:geheim@h:1"]
 FLAGS += ["--event-plane", "nats"]
 
 
-def parser(engine: str = "") -> DynamoFlexibleArgumentParser[WorkerSettings]:
+def parser(engine: Engine | None = TOY) -> DynamoFlexibleArgumentParser[WorkerSettings]:
     return DynamoFlexibleArgumentParser(WorkerSettings, engine=engine, variables=runtime_variables)
 
 
 def printed(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     with pytest.raises(SystemExit) as ended:
-        parser("E").parse([*FLAGS, *argv])
+        parser().parse([*FLAGS, *argv])
     assert ended.value.code == 0
     return capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("style", "load"), [("json", json.loads), ("yaml", yaml.safe_load)])
 def test_for_machines(capsys: pytest.CaptureFixture[str], style: str, load: object) -> None:
-    data = load(printed(capsys, f"--show-config={style}", "--engine-flag", "1"))  # type: ignore[operator]
+    data = load(printed(capsys, f"--show-config={style}", "--max-len", "1"))  # type: ignore[operator]
     assert data["settings"]["drain-timeout"] == {"value": 7.0, "source": "flag", "where": "--drain-timeout"}
     assert data["settings"]["namespace"]["source"] == "default"
-    assert data["engine_flags"] == ["--engine-flag", "1"]
+    assert data["engine"] == {"max-len": {"value": 1, "source": "flag", "where": "--max-len"}}
     assert data["environment"]["DYN_TCP_RPC_HOST"]["value"] == "127.0.0.1"
     assert data["environment"]["DYN_TCP_RPC_HOST"]["why"]
 
@@ -52,18 +53,16 @@ def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_dumped_file_gives_the_same_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "dump.yaml"
-    engine = ["--max-len", "100", "--eager", "--ids", "1", "2"]
+    engine = ["-m", "100", "--eager", "--no-prefix-caching", "--sizes", "1", "2", "--options", '{"a": [1]}']
+    engine += ["--hf-token", "geheim", "--adapters", '{"b": 1}', "--offset", "-1"]
     printed(capsys, f"--dump-config={file}", "--log-format", "json", *engine)
     text = file.read_text()
     assert "geheim" not in text
-    again = parser("E").resolve(["-f", str(file), "--nats-server", "nats://u:geheim@h:1"])[0]
-    first = parser("E").resolve([*FLAGS, "--log-format", "json", *engine])[0]
+    secrets = ["--nats-server", "nats://u:geheim@h:1", "--hf-token", "geheim"]
+    again = parser().resolve(["-f", str(file), *secrets])
+    first = parser().resolve([*FLAGS, "--log-format", "json", *engine])
     assert again.settings == first.settings
-    assert sorted(_pairs(again)) == sorted(_pairs(first))
-
-
-def _pairs(arguments: Arguments[WorkerSettings]) -> list[str]:
-    return " ".join(arguments.engine_args).split("--")
+    assert again.engine.namespace() == first.engine.namespace()
 
 
 def test_a_file_that_cannot_be_written_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
 import pytest
 
-from dynamo_core.deploy.describe import describe
+from dynamo_core.args.origins import Located, Origin
+from dynamo_core.args.parser import Values
+from dynamo_core.deploy.describe import Description
+from dynamo_core.deploy.describe import describe as ask
 from dynamo_core.errors import UserError
 
 PARSER = """\
-from dynamo_core.args import DynamoFlexibleArgumentParser, Settings, setting
+import argparse
+
+from dynamo_core.args import DynamoFlexibleArgumentParser, Engine, Settings, setting
 from dynamo_core.deploy import BaseDeployment
 
 
@@ -28,9 +34,21 @@ class Deployment(BaseDeployment):
     resources = {"gpu": 1}
 
 
+def build_parser():
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--depth", type=int)
+    own.add_argument("--eager", action="store_true")
+    return own
+
+
 def parser():
-    return DynamoFlexibleArgumentParser(OwnSettings, Deployment, engine="Own")
+    return DynamoFlexibleArgumentParser(OwnSettings, Deployment, engine=Engine("Own", build_parser))
 """
+
+
+def describe(component: str, python: str, own: dict[str, object] | None = None) -> Description:
+    values = {key: Located(value, Origin("file", "agg.yaml:1")) for key, value in (own or {}).items()}
+    return asyncio.run(ask(component, python, Values(own=values), {}))
 
 
 def problem(component: str, python: str = sys.executable) -> str:
@@ -40,19 +58,19 @@ def problem(component: str, python: str = sys.executable) -> str:
 
 
 def test_a_module() -> None:
-    found = describe("dynamo_core.testing.scripted", sys.executable)
+    found = describe("dynamo_core.testing.scripted", sys.executable, {"model": "m"})
     assert found.engine == ""
     assert found.deployment["name"] == "scripted"
     assert found.deployment["ready_port"] == "status_port"
-    assert found.settings["token-delay"]["default"] == 0.0
-    assert found.settings["model"]["env"] == "DYN_MODEL"
-    assert found.settings["model"]["default"] is None
+    assert found.settings["token-delay"].default == 0.0
+    assert found.settings["model"].env == "DYN_MODEL"
+    assert found.settings["model"].value == "m"
 
 
 def test_a_package() -> None:
     found = describe("dynamo_frontend", sys.executable)
     assert found.deployment["ready_port"] == "http_port"
-    assert found.settings["http-port"]["default"] == 8000
+    assert found.settings["http-port"].value == 8000
 
 
 def test_a_file(tmp_path: Path) -> None:
@@ -60,7 +78,7 @@ def test_a_file(tmp_path: Path) -> None:
     file.write_text(PARSER)
     found = describe(str(file), sys.executable)
     assert found.engine == "Own"
-    assert {key: about["default"] for key, about in found.settings.items()} == {"size": 3, "loud": False}
+    assert {key: about.value for key, about in found.settings.items()} == {"size": 3, "loud": False}
     assert found.deployment == {
         "namespace": "mine",
         "name": "own",
@@ -68,6 +86,25 @@ def test_a_file(tmp_path: Path) -> None:
         "replicas": 1,
         "ready_port": "status_port",
     }
+
+
+def test_values_come_back_with_their_sources_and_as_words(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(PARSER)
+    found = describe(str(file), sys.executable, {"size": 4, "depth": 7, "eager": False})
+    assert (found.settings["size"].value, str(found.settings["size"].origin)) == (4, "agg.yaml:1")
+    assert str(found.settings["loud"].origin) == "default"
+    assert {key: about.value for key, about in found.engine_options.items()} == {"depth": 7}
+    assert found.words == ("--size", "4", "--depth", "7")
+    assert found.problems == ()
+
+
+def test_everything_wrong_comes_back_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(PARSER)
+    found = describe(str(file), sys.executable, {"size": "big", "depth": "deep", "egaer": True})
+    assert len(found.problems) == 3
+    assert "did you mean eager" in "".join(found.problems)
 
 
 def test_a_file_that_imports_its_neighbour(tmp_path: Path) -> None:

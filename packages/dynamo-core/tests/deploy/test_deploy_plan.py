@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from dynamo_core.deploy.describe import Description, describe
+from dynamo_core.args.parser import Values
+from dynamo_core.deploy.describe import Description, describe, describe_here
 from dynamo_core.deploy.graph import read_graph
 from dynamo_core.deploy.plan import Plan, Process, make_plan
 from dynamo_core.errors import UserError
@@ -18,7 +19,9 @@ from dynamo_core.errors import UserError
 PYTHON = sys.executable
 SCRIPTED = "dynamo_core.testing.scripted"
 ENGINE_COMPONENT = """\
-from dynamo_core.args import ComponentSettings, DynamoFlexibleArgumentParser, RuntimeSettings
+import argparse
+
+from dynamo_core.args import ComponentSettings, DynamoFlexibleArgumentParser, Engine, RuntimeSettings
 from dynamo_core.deploy import BaseDeployment
 
 
@@ -31,12 +34,26 @@ class Deployment(BaseDeployment):
     replicas = 2
 
 
+def build_parser():
+    engine = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    engine.add_argument("--max-model-len", type=int)
+    engine.add_argument("--sizes", type=int, nargs="+")
+    engine.add_argument("--eager", action="store_true")
+    engine.add_argument("--late", type=int)
+    return engine
+
+
 def parser():
-    return DynamoFlexibleArgumentParser(EngineSettings, Deployment, engine="Engine")
+    return DynamoFlexibleArgumentParser(EngineSettings, Deployment, engine=Engine("Engine", build_parser))
 """
 
-# Each answer comes from a real interpreter; asking once per component keeps the tests fast.
-ask = functools.cache(describe)
+
+async def ask(component: str, python: str, values: Values, env: Mapping[str, str]) -> Description:
+    """Asks this interpreter where there is something to ask; a process per test would be slow."""
+    try:
+        return describe_here(component, values)
+    except ImportError:
+        return await describe(component, python, values, env)
 
 
 def plan_of(folder: Path, text: str, *overrides: str) -> Plan:
@@ -81,7 +98,7 @@ Worker:
             PYTHON,
             "-m",
             "dynamo_frontend",
-            *("--namespace", "test", "--http-host", "localhost", "--http-port", "8001"),
+            *("--http-host", "localhost", "--http-port", "8001", "--namespace", "test"),
         ),
         ready_url="http://localhost:8001/health",
         drain_timeout=30.0,
@@ -90,8 +107,8 @@ Worker:
     for number, worker in enumerate(workers):
         port = str(20500 + number)
         assert worker.argv == (
-            *(PYTHON, "-m", SCRIPTED, "--model", "some/model", "--namespace", "test", "--trace"),
-            *("--token-delay", "0.5", "--status-port", port),
+            *(PYTHON, "-m", SCRIPTED, "--token-delay", "0.5", "--trace"),
+            *("--model", "some/model", "--namespace", "test", "--status-port", port),
         )
         assert worker.env == {"A": "b c"}
         assert worker.ready_url == f"http://127.0.0.1:{port}/health"
@@ -257,13 +274,13 @@ def test_a_value_of_the_wrong_type_is_told_with_its_line(tmp_path: Path) -> None
 def test_descriptions_come_from_the_sections_interpreter(tmp_path: Path) -> None:
     asked: list[tuple[str, str]] = []
 
-    def record(component: str, python: str) -> Description:
+    async def record(component: str, python: str, values: Values, env: Mapping[str, str]) -> Description:
         asked.append((component, python))
-        return Description({}, "", {})
+        return Description()
 
     file = _write(tmp_path, "A: {component: a, python: here/python}\nB: {component: b}\n")
     plan = make_plan(read_graph(file), ask=record)
-    assert asked == [("a", str(tmp_path / "here/python")), ("b", PYTHON)]
+    assert sorted(asked) == [("a", str(tmp_path / "here/python")), ("b", PYTHON)]
     assert [process.argv[0] for process in plan.processes] == [str(tmp_path / "here/python"), PYTHON]
 
 
@@ -277,4 +294,22 @@ def _write(folder: Path, text: str) -> Path:
 def test_a_variable_that_is_no_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "abc")
     found = problems(tmp_path, "Frontend: {component: dynamo_frontend}\n")
-    assert f"'abc' is not a number (from {name})" in found
+    assert f"found 'abc' (from {name})" in found
+
+
+def test_the_environment_beats_the_file_as_it_does_when_a_component_is_started_by_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DYN_HTTP_PORT", "7001")
+    text = "Frontend: {component: dynamo_frontend, http-port: 7002}\n"
+    assert plan_of(tmp_path, text).processes[0].argv[-2:] == ("--http-port", "7001")
+
+
+def test_a_flag_that_gives_the_default_beats_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DYN_HTTP_PORT", "7001")
+    (process,) = plan_of(
+        tmp_path, "Frontend: {component: dynamo_frontend}\n", "--Frontend.http-port=8000"
+    ).processes
+    assert process.argv[-2:] == ("--http-port", "8000")

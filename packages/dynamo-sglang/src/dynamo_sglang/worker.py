@@ -11,7 +11,7 @@ import signal
 from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dynamo_core.args import DynamoFlexibleArgumentParser
+from dynamo_core.args import DynamoFlexibleArgumentParser, EngineOptions
 from dynamo_core.deploy import BaseDeployment
 from dynamo_core.handlers import BaseWorker, Chunk, ModelCard, Request
 from dynamo_core.handlers.engine_processes import EngineProcesses
@@ -19,7 +19,7 @@ from dynamo_core.models import check_model, engine_import
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.context import Context
 from dynamo_core.runtime.variables import runtime_variables
-from dynamo_sglang.args import SglangSettings
+from dynamo_sglang.args import SGLANG, SglangSettings
 
 if TYPE_CHECKING:
     from sglang import Engine
@@ -34,10 +34,10 @@ class Deployment(BaseDeployment):
 class SglangWorker(BaseWorker):
     """Prefill and decode in one engine."""
 
-    def __init__(self, settings: SglangSettings, engine_flags: Sequence[str]) -> None:
+    def __init__(self, settings: SglangSettings, options: EngineOptions) -> None:
         super().__init__()
         self.settings = settings
-        self.engine_flags = engine_flags
+        self.options = options
         self.processes = EngineProcesses(self.fail)
 
     async def start(self) -> ModelCard:
@@ -70,7 +70,7 @@ class SglangWorker(BaseWorker):
         with engine_import("sglang", package="dynamo-sglang"):
             from dynamo_sglang.engine import start_engine
 
-        return start_engine(self.settings, self.engine_flags)
+        return start_engine(self.options)
 
     async def generate(self, request: Request, context: Context) -> AsyncGenerator[Chunk, None]:
         from dynamo_sglang.convert import ChunkBuilder, logprob_arguments, routing_arguments, sampling_params
@@ -110,7 +110,7 @@ def parser() -> DynamoFlexibleArgumentParser[SglangSettings]:
     return DynamoFlexibleArgumentParser(
         SglangSettings,
         Deployment,
-        engine="SGLang",
+        engine=SGLANG,
         variables=runtime_variables,
         description="SGLang as a worker that serves whole requests.",
     )
@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         await component.create_service()
         endpoint = component.endpoint(settings.endpoint)
 
-        async with SglangWorker(settings, arguments.engine_args) as engine:
+        async with SglangWorker(settings, arguments.engine) as engine:
             await endpoint.register_model(engine.card)
             await endpoint.serve_endpoint(engine.generate, until=engine.failed())
 

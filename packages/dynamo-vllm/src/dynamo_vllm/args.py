@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dynamo_core.args import ComponentSettings, ModelSettings, RuntimeSettings
+import argparse
+
+from dynamo_core.args import ComponentSettings, Engine, ModelSettings, RuntimeSettings
 from dynamo_core.environment import Variable
+from dynamo_core.models import engine_import
 from dynamo_core.runtime.variables import runtime_variables
 
 
@@ -23,3 +26,20 @@ def vllm_variables(settings: VllmSettings) -> list[Variable]:
 def variables(settings: VllmSettings) -> list[Variable]:
     """All that the worker sets for the libraries in it."""
     return [*runtime_variables(settings), *vllm_variables(settings)]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """vLLM's own parser; imports vLLM."""
+    with engine_import("vllm", package="dynamo-vllm"):
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.utils.argparse_utils import FlexibleArgumentParser
+    return AsyncEngineArgs.add_cli_args(
+        FlexibleArgumentParser(prog="vllm", add_help=False, allow_abbrev=False)
+    )
+
+
+VLLM = Engine(
+    "vLLM",
+    build_parser,
+    shared={"model": "--model", "served-model-name": "--served-model-name", "log-level": None},
+)

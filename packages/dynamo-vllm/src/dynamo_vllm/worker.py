@@ -11,14 +11,14 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING
 
 from dynamo_core import environment
-from dynamo_core.args import DynamoFlexibleArgumentParser
+from dynamo_core.args import DynamoFlexibleArgumentParser, EngineOptions
 from dynamo_core.deploy import BaseDeployment
 from dynamo_core.handlers import BaseWorker, Chunk, ModelCard, Request
 from dynamo_core.handlers.engine_processes import EngineProcesses
 from dynamo_core.models import check_model, engine_import
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.context import Context
-from dynamo_vllm.args import VllmSettings, variables, vllm_variables
+from dynamo_vllm.args import VLLM, VllmSettings, variables, vllm_variables
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -36,10 +36,10 @@ class Deployment(BaseDeployment):
 class VllmWorker(BaseWorker):
     """Prefill and decode in one engine."""
 
-    def __init__(self, settings: VllmSettings, engine_flags: Sequence[str]) -> None:
+    def __init__(self, settings: VllmSettings, options: EngineOptions) -> None:
         super().__init__()
         self.settings = settings
-        self.engine_flags = engine_flags
+        self.options = options
         self.processes = EngineProcesses(self.fail)
 
     async def start(self) -> ModelCard:
@@ -65,7 +65,7 @@ class VllmWorker(BaseWorker):
         with engine_import("vllm", package="dynamo-vllm"):
             from dynamo_vllm.engine import start_engine
 
-        return start_engine(self.settings, self.engine_flags)
+        return start_engine(self.options)
 
     async def generate(self, request: Request, context: Context) -> AsyncGenerator[Chunk, None]:
         from dynamo_vllm.convert import ChunkBuilder, engine_input, sampling_params
@@ -89,7 +89,7 @@ def parser() -> DynamoFlexibleArgumentParser[VllmSettings]:
     return DynamoFlexibleArgumentParser(
         VllmSettings,
         Deployment,
-        engine="vLLM",
+        engine=VLLM,
         variables=variables,
         description="vLLM as a worker that serves whole requests.",
     )
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         await component.create_service()
         endpoint = component.endpoint(settings.endpoint)
 
-        async with VllmWorker(settings, arguments.engine_args) as engine:
+        async with VllmWorker(settings, arguments.engine) as engine:
             await endpoint.register_model(engine.card)
             await endpoint.serve_endpoint(engine.generate, until=engine.failed())
 

@@ -1,5 +1,6 @@
 """Settings that are declared once and know where their values came from."""
 
+from dynamo_core.args.engine import Engine, EngineOptions
 from dynamo_core.args.groups import (
     ComponentSettings,
     ModelSettings,
@@ -14,6 +15,8 @@ __all__ = [
     "Arguments",
     "ComponentSettings",
     "DynamoFlexibleArgumentParser",
+    "Engine",
+    "EngineOptions",
     "ModelSettings",
     "Origin",
     "RuntimeSettings",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from dynamo_core.args.engine import EngineOption
 from dynamo_core.args.expand import expand
 from dynamo_core.args.files import Entry, read_file
 from dynamo_core.args.origins import Located, Origin
-from dynamo_core.args.suggest import nearest
+from dynamo_core.args.settings import Declaration, Name
+from dynamo_core.args.suggest import with_hint
 from dynamo_core.errors import UserError
 
 COMMON = "Common"
@@ -21,39 +21,98 @@ RESERVED = ("component", "python", "replicas", "resources", "env")
 
 @dataclass
 class FileValues:
-    """What files gave: settings by key, the rest as flags for the engine, and what is wrong with them."""
+    """What files gave: values by setting, options for the engine, and what is wrong with them."""
 
     settings: dict[str, Located] = field(default_factory=dict)
-    engine_args: list[str] = field(default_factory=list)
+    engine_options: list[EngineOption] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
-def read_config_files(paths: Sequence[str], known: Sequence[str], *, module: str, engine: str) -> FileValues:
+def read_config_files(
+    paths: Sequence[str], declared: Mapping[str, Declaration], *, module: str, has_engine: bool
+) -> FileValues:
     """Read files in order; a later one wins.
 
-    `known` are the component's keys. In a serve file, the section whose `component` is `module`
-    counts. `Common` counts for what the component knows, and less than its own keys.
+    In a serve file, the section whose `component` is `module` counts. `Common` counts for what the
+    component or its engine knows, and less than its own keys.
     """
     values = FileValues()
     for path in paths:
         try:
-            tree = read_file(Path(path))
-            common = _common(path, tree)
-            own = _own_section(path, tree, module)
+            common, own = read_sections(path, module)
         except UserError as error:
             values.problems.append(str(error))
-            continue
-        shared = {key: entry for key, entry in common.items() if key in known and key not in own}
-        for key, entry in [*shared.items(), *own.items()]:
-            _take(values, key, entry, path, known, engine)
+        else:
+            take(values, common, own, declared, has_engine=has_engine)
     return values
 
 
-def _common(path: str, tree: dict[str, Entry]) -> dict[str, Entry]:
+def take(
+    values: FileValues,
+    common: Mapping[str, Located],
+    own: Mapping[str, Located],
+    declared: Mapping[str, Declaration],
+    *,
+    has_engine: bool,
+) -> None:
+    """Add the keys of one file to `values`, the common ones first."""
+    known = {name.key: (setting, name) for setting in declared.values() for name in setting.names}
+    for keys, is_common in ((common, True), (own, False)):
+        for key, found in keys.items():
+            if is_common and key in own:
+                continue
+            if key in known:
+                _take_setting(values, *known[key], found, own)
+            elif has_engine:
+                flag = key if key.startswith("-") else f"--{key}"
+                option = EngineOption(flag, found.origin, value=found.value, is_common=is_common)
+                values.engine_options.append(option)
+            elif not is_common:
+                values.problems.append(with_hint(f"{found.origin}: unknown key {key!r}", key, known))
+
+
+def _take_setting(
+    values: FileValues, setting: Declaration, name: Name, found: Located, own: Mapping[str, Located]
+) -> None:
+    if name.removed_in:
+        values.warnings.append(setting.renamed(name, f"{found.origin}: {name.key}", setting.key))
+        if setting.key in own:
+            values.problems.append(
+                f"{found.origin}: {name.key} is the former name of {setting.key}, which "
+                f"{own[setting.key].origin} gives as well; keep one of the two"
+            )
+    values.settings[setting.name] = found
+
+
+def read_sections(path: str, module: str) -> tuple[dict[str, Located], dict[str, Located]]:
+    """The `Common` keys of a file and the component's own. Raises `UserError` with every problem."""
+    tree = read_file(Path(path))
     entry = tree.pop(COMMON, Entry({}, 0, {}))
     if not isinstance(entry.value, Mapping):
         raise UserError(f"{path}:{entry.line}: {COMMON} must be a section of keys, found {entry.value!r}")
-    return entry.children
+    own = _own_section(path, tree, module)
+    problems: list[str] = []
+    found = located(path, entry.children, problems), located(path, own, problems)
+    if problems:
+        raise UserError("\n".join(problems))
+    return found
+
+
+def located(path: str, entries: Mapping[str, Entry], problems: list[str]) -> dict[str, Located]:
+    """The keys of one section with their lines, references to the environment replaced."""
+    found = {}
+    for key, entry in entries.items():
+        where = f"{path}:{entry.line}"
+        try:
+            value, used = expand(entry.value)
+        except UserError as error:
+            problems.append(f"{where}: {key}: {error}")
+            continue
+        if used:
+            where += f" with ${{{'}, ${'.join(used)}}}"
+        found[key] = Located(value, Origin("file", where))
+    return found
 
 
 def _own_section(path: str, tree: Mapping[str, Entry], module: str) -> dict[str, Entry]:
@@ -75,38 +134,3 @@ def _is_of(module: str, component: str) -> bool:
     if component.endswith(".py"):
         return Path(component).stem == module.rpartition(".")[2]
     return module == component or module.startswith(f"{component}.")
-
-
-def _take(values: FileValues, key: str, entry: Entry, path: str, known: Sequence[str], engine: str) -> None:
-    where = f"{path}:{entry.line}"
-    try:
-        value, used = expand(entry.value)
-    except UserError as error:
-        values.problems.append(f"{where}: {key}: {error}")
-        return
-    if used:
-        where += f" with ${{{'}, ${'.join(used)}}}"
-    if key in known:
-        values.settings[key] = Located(value, Origin("file", where))
-    elif engine:
-        values.engine_args += as_flags(key, value)
-    else:
-        values.problems.append(f"{where}: unknown key {key!r}; {nearest(key, known)}".rstrip("; "))
-
-
-def as_flags(key: str, value: Any) -> list[str]:
-    """One file key as command-line words: switches, repeated values and JSON as parsers expect them."""
-    if value is None:
-        return []
-    if isinstance(value, bool):
-        return [f"--{key}" if value else f"--no-{key}"]
-    if isinstance(value, Mapping):
-        return [f"--{key}", json.dumps(value)]
-    if isinstance(value, (list, tuple)):
-        return [f"--{key}", *(_word(item) for item in value)]
-    text = str(value)
-    return [f"--{key}={text}"] if text.startswith("-") else [f"--{key}", text]
-
-
-def _word(item: Any) -> str:
-    return json.dumps(item) if isinstance(item, (Mapping, list)) else str(item)

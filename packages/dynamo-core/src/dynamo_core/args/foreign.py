@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.resources
+import re
 from collections.abc import Iterable
 
 from dynamo_core import environment
 from dynamo_core.args.suggest import nearest
 
 PREFIX = "DYN_"
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
 OF_OTHER_COMPONENTS = (
     "DYN_ENGINE_ARGS_FILE",
     "DYN_HTTP_HOST",
@@ -30,19 +33,32 @@ def unknown_variables(declared: Iterable[str]) -> list[str]:
     `declared` are the variables of the component that asks.
     """
     ours = {*declared, *OF_OTHER_COMPONENTS}
-    present = [name for name in environment.snapshot() if name.startswith(PREFIX) and name not in ours]
-    if not present:
-        return []
-    foreign = foreign_names()
-    families = tuple(name for name in foreign if name.endswith("_"))
+    present = [name for name in _present() if name not in ours]
     return [
-        f"{name} is set, but nothing reads it; {nearest(name, ours | foreign) or 'unset it'}"
-        for name in sorted(present)
-        if name not in foreign and not name.startswith(families)
+        f"{name} is set, but nothing reads it; {nearest(name, ours | foreign_names()) or 'unset it'}"
+        for name in present
+        if not _is_foreign(name)
     ]
 
 
-def foreign_names() -> set[str]:
+def foreign_variables(declared: Iterable[str]) -> dict[str, str]:
+    """What is set of the variables of others, with what looks like a secret masked."""
+    ours = {*declared, *OF_OTHER_COMPONENTS}
+    names = [name for name in _present() if name not in ours and _is_foreign(name)]
+    return {name: "********" if _SECRET.search(name) else str(environment.read(name)) for name in names}
+
+
+def _present() -> list[str]:
+    return sorted(name for name in environment.snapshot() if name.startswith(PREFIX))
+
+
+def _is_foreign(name: str) -> bool:
+    foreign = foreign_names()
+    return name in foreign or name.startswith(tuple(n for n in foreign if n.endswith("_")))
+
+
+@functools.cache
+def foreign_names() -> frozenset[str]:
     """The variables of the Rust runtime and of the Kubernetes operator."""
     text = importlib.resources.files(__package__).joinpath("foreign_names.txt").read_text()
-    return {line for line in text.splitlines() if line and not line.startswith("#")}
+    return frozenset(line for line in text.splitlines() if line and not line.startswith("#"))

@@ -2,59 +2,72 @@
 
 from __future__ import annotations
 
-import argparse
+import logging
 import reprlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from dynamo_core import environment
-from dynamo_core.args.config_files import FileValues, read_config_files
+from dynamo_core import environment, logs
+from dynamo_core.args.command_line import OWN_FLAGS, CommandLine, read_command_line
+from dynamo_core.args.config_files import FileValues, read_config_files, take
+from dynamo_core.args.engine import Engine, EngineOption, EngineOptions, EngineParser, EngineValue
 from dynamo_core.args.foreign import unknown_variables
+from dynamo_core.args.groups import StatusSettings
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.settings import Declaration, Settings, declarations
-from dynamo_core.args.show import FORMATS, dump, show
 from dynamo_core.args.suggest import nearest
 from dynamo_core.deploy.deployment import BaseDeployment
 from dynamo_core.environment import Variable
 from dynamo_core.errors import UserError
 
 S = TypeVar("S", bound=Settings)
+logger = logging.getLogger(__name__)
+OWN_KEYS: dict[str, Any] = {flag.removeprefix("--"): None for flag in OWN_FLAGS if flag.startswith("--")}
 
 
 @dataclass(frozen=True)
 class Arguments(Generic[S]):
-    """A parsed command line."""
+    """What a command line, its files and the environment come to."""
 
     settings: S
-    engine_args: list[str]
-    """Flags that this component does not know, for the engine's own parser, in order of precedence:
-    those of files first, then those of the command line."""
+    engine: EngineOptions
+    """What this component does not know, for the engine's own parser."""
     origins: Mapping[str, Origin]
     """Where each setting's value came from."""
+    warnings: Sequence[str] = ()
+    """What works today and will not for ever."""
+
+    def changed(self) -> list[str]:
+        """The keys of what differs from the defaults."""
+        own = [
+            declared.key
+            for name, declared in declarations(type(self.settings)).items()
+            if getattr(self.settings, name) != declared.default
+        ]
+        return own + list(dict.fromkeys(option.key for option in self.engine.options))
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a command line asks for besides starting the component."""
+class Values:
+    """Values that a planner has read for a component, by file key."""
 
-    show: str = ""
-    """The format of `--show-config`."""
-    dump: str = ""
-    """The file of `--dump-config`."""
+    common: Mapping[str, Located] = field(default_factory=dict)
+    """For every component of a graph; this one takes what it knows."""
+    own: Mapping[str, Located] = field(default_factory=dict)
 
 
-class DynamoFlexibleArgumentParser(argparse.ArgumentParser, Generic[S]):
+class DynamoFlexibleArgumentParser(Generic[S]):
     """Reads a component's settings: flag > environment > file > deployment class > default.
 
     Flags follow from the declarations of `settings`. With `engine`, flags and file keys that are
-    not among them go to that engine's own parser; without, they are errors. Parsing imports no
-    engine, and neither does `--help`. `variables` tells what environment the settings make the
-    process set, for `--show-config`.
+    not among them are that engine's; without, they are errors. An engine is imported for them only
+    where its own parser is needed, and never for plain `--help`. `variables` tells what environment
+    the settings make the process set, for `--show-config`.
     """
 
     def __init__(
@@ -62,143 +75,117 @@ class DynamoFlexibleArgumentParser(argparse.ArgumentParser, Generic[S]):
         settings: type[S],
         deployment: type[BaseDeployment] | None = None,
         *,
-        engine: str = "",
+        engine: Engine | None = None,
         description: str = "",
         variables: Callable[[S], Sequence[Variable]] | None = None,
     ) -> None:
-        super().__init__(
-            prog=_prog(),
-            description=description,
-            allow_abbrev=False,
-            argument_default=argparse.SUPPRESS,
-            epilog=f"Any other flag goes to {engine}." if engine else "",
-        )
         self.settings = settings
         self.deployment = deployment
         self.engine = engine
+        self.description = description
         self.variables = variables
         self.declared = declarations(settings)
-        self._repeated: list[str] = []
-        self._add_own_flags()
-        groups: dict[str, Any] = {}
-        for declaration in self.declared.values():
-            group = groups.get(declaration.group) or self.add_argument_group(declaration.group)
-            groups[declaration.group] = group
-            self._add(group, declaration)
+        self.prog = _prog()
+        if deployment:
+            deployment.check_attributes(self.declared, has_engine=engine is not None)
 
     def parse(self, argv: Sequence[str] | None = None) -> Arguments[S]:
-        """Parse a command line; exits with 2 and one message that lists every problem found."""
+        """Parse a command line, for a component that starts now.
+
+        Does what it asks for besides and exits: 0 for `--help`, `--show-config` and
+        `--dump-config`, 2 after one message with every problem found. Otherwise configures the
+        process's logs and says how many values differ from the default.
+        """
+        line = self._read(sys.argv[1:] if argv is None else argv)
         try:
-            arguments, request = self.resolve(sys.argv[1:] if argv is None else argv)
-            if request.dump:
-                _write(Path(request.dump), dump(arguments))
+            if line.help is not None:
+                from dynamo_core.args.help import help_for
+
+                print(help_for(self, line.help))
+                raise SystemExit(0)
+            arguments = self._arguments(line)
+            if line.show or line.dump:
+                self._show(arguments, line)
+                raise SystemExit(0)
         except UserError as error:
-            self.exit(error.exit_code, f"{self.prog}: error: {error}\n")
-        if request.show:
-            print(show(arguments, self._variables(arguments.settings), request.show))
-        if request.show or request.dump:
-            self.exit(0)
+            print(f"{self.prog}: error: {error}", file=sys.stderr)
+            raise SystemExit(error.exit_code) from None
+        self._announce(arguments)
         return arguments
 
-    def resolve(self, argv: Sequence[str]) -> tuple[Arguments[S], Request]:
-        """Parse a command line; also what it asks for besides. Raises `UserError`."""
-        self._repeated = []
-        given, rest = self.parse_known_args(list(argv))
-        flags: dict[str, Any] = vars(given)
-        request = Request(flags.pop("show_config", ""), flags.pop("dump_config", ""))
-        files = read_config_files(
-            flags.pop("config", []),
-            [d.key for d in self.declared.values()],
-            module=self._module(),
-            engine=self.engine,
-        )
-        problems = [*self._repeated, *files.problems]
-        if rest and not self.engine:
-            problems += self._unknown_flags(rest)
-        problems += unknown_variables(d.env for d in self.declared.values())
-        found = {name: self._lookup(d, flags, files) for name, d in self.declared.items()}
-        settings = self._validate(found, problems)
+    def resolve(self, argv: Sequence[str]) -> Arguments[S]:
+        """Parse a command line and nothing else. Raises `UserError` with every problem found."""
+        return self._arguments(self._read(argv))
+
+    def resolve_values(self, values: Values) -> Arguments[S]:
+        """The same for values that a planner has read. Raises `UserError`."""
+        line, files = CommandLine(), FileValues()
+        flags = {key: located for key, located in values.own.items() if located.origin.kind == "flag"}
+        own = {key: located for key, located in values.own.items() if key not in flags}
+        common_flags = {k: v for k, v in values.common.items() if v.origin.kind == "flag" and k not in flags}
+        common = {k: v for k, v in values.common.items() if v.origin.kind != "flag"}
+        take(files, common, own, self.declared, has_engine=self.engine is not None)
+        typed = FileValues()
+        take(typed, common_flags, flags, self.declared, has_engine=self.engine is not None)
+        line.flags = typed.settings
+        line.engine_options = typed.engine_options
+        line.problems = typed.problems
+        line.warnings = typed.warnings
+        return self._resolve(line, files)
+
+    def _read(self, argv: Sequence[str]) -> CommandLine:
+        return read_command_line(argv, self.declared, has_engine=self.engine is not None)
+
+    def _arguments(self, line: CommandLine) -> Arguments[S]:
+        has_engine = self.engine is not None
+        files = read_config_files(line.files, self.declared, module=self.module, has_engine=has_engine)
+        return self._resolve(line, files)
+
+    def _resolve(self, line: CommandLine, files: FileValues) -> Arguments[S]:
+        problems = [*line.problems, *files.problems]
+        warnings = [*line.warnings, *files.warnings]
+        problems += unknown_variables(name.env for d in self.declared.values() for name in d.names)
+        found = {n: self._lookup(d, line.flags, files.settings, warnings) for n, d in self.declared.items()}
+        settings = self._validate({n: v for n, v in found.items() if n not in line.incomplete}, problems)
+        options = (*self._deployed_options(), *files.engine_options, *line.engine_options)
+        ours = OWN_KEYS | {d.key: getattr(settings, d.name, None) for d in self.declared.values()}
+        engine = EngineOptions(self.engine, options, ours)
         if problems or settings is None:
-            raise UserError("\n".join(problems))
+            raise UserError("\n".join(problems + _engine_problems(engine)))
         origins = {name: located.origin for name, located in found.items() if located}
-        return Arguments(settings, files.engine_args + rest, origins), request
+        return Arguments(settings, engine, origins, warnings)
 
-    def describe(self) -> dict[str, Any]:
-        """What a planner must know of this component, as plain data."""
-        return {
-            "deployment": self.deployment.describe() if self.deployment else None,
-            "engine": self.engine,
-            "settings": {
-                d.key: {"default": self._default(d), "env": d.env, "secret": d.secret}
-                for d in self.declared.values()
-            },
-        }
+    def words(self, arguments: Arguments[S], engine: Sequence[EngineValue]) -> list[str]:
+        """The command line that gives the same, in this environment: without defaults and secrets."""
+        words: list[str] = []
+        for declared in self.declared.values():
+            value = getattr(arguments.settings, declared.name)
+            is_set = any(environment.read(name.env) for name in declared.names)
+            if declared.secret or value is None or (value == self.default_of(declared) and not is_set):
+                continue
+            if declared.is_switch:
+                words.append(declared.flag if value else declared.negated_flag)
+            else:
+                text = str(value)
+                words += [f"{declared.flag}={text}"] if text.startswith("-") else [declared.flag, text]
+        return words + [word for value in engine for word in value.words]
 
-    def problems_with(self, values: Mapping[str, Located]) -> list[str]:
-        """What is wrong with values by file key, before they become flags of a process."""
-        found = {d.name: values[d.key] for d in self.declared.values() if d.key in values}
-        problems: list[str] = []
-        self._validate(found, problems)
-        return problems
+    def knows(self, keys: Iterable[str]) -> set[str]:
+        """Which of these file keys are settings, or options of the engine. Raises `UserError`."""
+        found = {key for key in keys if key in self.keys}
+        others = set(keys) - found
+        if others and self.engine:
+            parser = EngineParser(self.engine, self.keys)
+            found |= {key for key in others if parser.action_of(f"--{key}")}
+        return found
 
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message, fix=f"see {self.prog} --help")
+    @property
+    def keys(self) -> set[str]:
+        """All names that are the component's own."""
+        return {name.key for declared in self.declared.values() for name in declared.names} | OWN_KEYS.keys()
 
-    def _add_own_flags(self) -> None:
-        self.add_argument(
-            "-f",
-            "--config",
-            action="append",
-            metavar="FILE",
-            help="YAML or TOML file with the same names as the flags; of several, a later one wins.",
-        )
-        self.add_argument(
-            "--show-config",
-            nargs="?",
-            const="text",
-            choices=FORMATS,
-            help="Print every value with its source and exit.",
-        )
-        self.add_argument(
-            "--dump-config", metavar="FILE", help="Write a file that gives the same settings, and exit."
-        )
-
-    def _add(self, group: Any, declared: Declaration) -> None:
-        default = self._default(declared)
-        told = "required" if declared.required and default is None else f"default {_plain(default)}"
-        options: dict[str, Any] = {
-            "dest": declared.name,
-            "help": f"{declared.help} [{told}; {declared.env}]".replace("%", "%%"),
-        }
-        if declared.is_switch:
-            group.add_argument(declared.flag, action=argparse.BooleanOptionalAction, **options)
-        else:
-            metavar = declared.metavar or "|".join(declared.choices) or declared.name.upper().split("_")[-1]
-            group.add_argument(declared.flag, metavar=metavar, action=_StoreOnce, **options)
-
-    def repeated(self, flag: str, first: str, second: str) -> None:
-        """A flag was given twice with different values."""
-        self._repeated.append(f"{flag} is given twice, as {first!r} and as {second!r}; keep one of the two")
-
-    def _lookup(self, declared: Declaration, flags: Mapping[str, Any], files: FileValues) -> Located | None:
-        if declared.name in flags:
-            return Located(flags[declared.name], Origin("flag", declared.flag))
-        if variable := environment.read(declared.env):
-            return Located(variable, Origin("environment", declared.env))
-        if declared.key in files.settings:
-            return files.settings[declared.key]
-        if self.deployment and (value := self._deployed(declared)) is not None:
-            return Located(value, Origin("deployment", f"class {self.deployment.__qualname__}"))
-        return None if declared.required else Located(declared.default, Origin("default"))
-
-    def _default(self, declared: Declaration) -> Any:
-        deployed = self._deployed(declared)
-        return declared.default if deployed is None else deployed
-
-    def _deployed(self, declared: Declaration) -> Any:
-        return self.deployment.default_of(declared.name) if self.deployment else None
-
-    def _module(self) -> str:
+    @property
+    def module(self) -> str:
         """The component's module, also when it runs as the main program."""
         name = self.deployment.__module__ if self.deployment else "__main__"
         main = sys.modules["__main__"]
@@ -207,17 +194,40 @@ class DynamoFlexibleArgumentParser(argparse.ArgumentParser, Generic[S]):
         spec = getattr(main, "__spec__", None)
         return spec.name.removesuffix(".__main__") if spec else Path(getattr(main, "__file__", "")).stem
 
-    def _variables(self, settings: S) -> Sequence[Variable]:
-        return self.variables(settings) if self.variables else ()
+    def default_of(self, declared: Declaration) -> Any:
+        """The value of a setting that nobody gives: the deployment class's, or the declared one."""
+        deployed = self._deployed(declared)
+        return declared.default if deployed is None else deployed
 
-    def _unknown_flags(self, rest: Sequence[str]) -> list[str]:
-        known = [d.flag for d in self.declared.values()]
-        problems = []
-        for word in rest:
-            flag = word.split("=")[0]
-            kind = "unknown flag" if word.startswith("-") else "unexpected argument"
-            problems.append(f"{kind} {flag!r}; {nearest(flag, known)}".rstrip("; "))
-        return problems
+    def _deployed(self, declared: Declaration) -> Any:
+        return self.deployment.default_of(declared.name) if self.deployment else None
+
+    def _deployed_options(self) -> list[EngineOption]:
+        if self.deployment is None:
+            return []
+        origin = Origin("deployment", f"class {self.deployment.__qualname__}")
+        options = self.deployment.engine_options.items()
+        return [EngineOption(f"--{key}", origin, value=value) for key, value in options]
+
+    def _lookup(
+        self,
+        declared: Declaration,
+        flags: Mapping[str, Located],
+        files: Mapping[str, Located],
+        warnings: list[str],
+    ) -> Located | None:
+        if declared.name in flags:
+            return flags[declared.name]
+        for name in declared.names:
+            if variable := environment.read(name.env):
+                if name.removed_in:
+                    warnings.append(declared.renamed(name, name.env, declared.env))
+                return Located(variable, Origin("environment", name.env))
+        if declared.name in files:
+            return files[declared.name]
+        if self.deployment and (value := self._deployed(declared)) is not None:
+            return Located(value, Origin("deployment", f"class {self.deployment.__qualname__}"))
+        return None if declared.required else Located(declared.default, Origin("default"))
 
     def _validate(self, found: Mapping[str, Located | None], problems: list[str]) -> S | None:
         try:
@@ -231,21 +241,36 @@ class DynamoFlexibleArgumentParser(argparse.ArgumentParser, Generic[S]):
                     problems.append(_problem(self.declared[name], found[name], detail["msg"]))
             return None
 
+    def _show(self, arguments: Arguments[S], line: CommandLine) -> None:
+        from dynamo_core.args.show import dump, engine_rows, show
 
-class _StoreOnce(argparse.Action):
-    """Stores a value; a second one that differs is a mistake, whichever was meant."""
+        values, note = engine_rows(arguments.engine)
+        for text in [*arguments.warnings, *([note] if note else [])]:
+            print(f"{self.prog}: warning: {text}", file=sys.stderr)
+        if line.dump:
+            _write(Path(line.dump), dump(arguments, values))
+        if line.show:
+            variables = self.variables(arguments.settings) if self.variables else ()
+            print(show(arguments, values, variables, line.show))
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        present = getattr(namespace, self.dest, values)
-        if present != values and isinstance(parser, DynamoFlexibleArgumentParser):
-            parser.repeated(str(option_string), str(present), str(values))
-        setattr(namespace, self.dest, values)
+    def _announce(self, arguments: Arguments[S]) -> None:
+        if isinstance(arguments.settings, StatusSettings):
+            logs.configure(arguments.settings.log_level, arguments.settings.log_format)
+        for warning in arguments.warnings:
+            logger.warning("%s", warning)
+        count = len(arguments.changed())
+        subject = "1 value differs" if count == 1 else f"{count} values differ"
+        logger.info("%s from the default; --show-config shows them", subject)
+
+
+def _engine_problems(options: EngineOptions) -> list[str]:
+    """What the engine's parser has to say as well, when something else is wrong already."""
+    if not options:
+        return []
+    try:
+        return options.read()[1]
+    except UserError as error:
+        return [f"the flags for {options.engine and options.engine.name} were not checked: {error}"]
 
 
 def _input(declared: Declaration, located: Located) -> Any:
@@ -268,10 +293,6 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"--dump-config: cannot write {path}: {error.strerror}") from None
-
-
-def _plain(value: Any) -> str:
-    return "-" if value is None else str(value)
 
 
 def _prog() -> str:

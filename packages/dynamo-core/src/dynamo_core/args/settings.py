@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import types
 import typing
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Union
 
 from pydantic import Field
@@ -33,15 +34,17 @@ def setting(
     env: str = "",
     metavar: str = "",
     secret: bool = False,
+    formerly: Mapping[str, str] | None = None,
     **constraints: Any,
 ) -> Any:
     """Declare a setting.
 
     `default` may be left out for one that must be given. `env` names the variable where it is not
     `DYN_` and the setting's name: the Rust runtime's own names are used for what it shares with us.
-    `constraints` go to pydantic (`ge`, `le`, `min_length`, …).
+    `formerly` has the setting's deprecated names, each with the release that removes it; until then
+    they work, with a warning. `constraints` go to pydantic (`ge`, `le`, `min_length`, …).
     """
-    extra: dict[str, Any] = {"env": env, "metavar": metavar, "secret": secret}
+    extra: dict[str, Any] = {"env": env, "metavar": metavar, "secret": secret, "formerly": formerly or {}}
     return Field(default, description=help, json_schema_extra=extra, **constraints)
 
 
@@ -78,31 +81,61 @@ class Settings(BaseSettings):
 
 
 @dataclass(frozen=True)
-class Declaration:
-    """Everything that follows from one declared setting."""
+class Name:
+    """One name of a setting, in the form of each source."""
 
     name: str
-    group: str
-    help: str
-    annotation: Any
-    default: Any
-    required: bool
     env: str
-    metavar: str
-    secret: bool
+    removed_in: str = ""
+    """The release without this name, if it is deprecated."""
 
     @property
     def flag(self) -> str:
         return "--" + self.key
 
     @property
+    def negated_flag(self) -> str:
+        return "--no-" + self.key
+
+    @property
     def key(self) -> str:
         """The name in a file; the same word as the flag."""
         return self.name.replace("_", "-")
 
+
+@dataclass(frozen=True)
+class Declaration(Name):
+    """Everything that follows from one declared setting."""
+
+    group: str = ""
+    help: str = ""
+    annotation: Any = str
+    default: Any = None
+    required: bool = False
+    metavar: str = ""
+    secret: bool = False
+    former: tuple[Name, ...] = ()
+    """Deprecated names, which still work."""
+    limits: tuple[str, ...] = ()
+    """The constraints in words: `at least 0`."""
+
+    @property
+    def names(self) -> tuple[Name, ...]:
+        """The name and the deprecated ones."""
+        return (self, *self.former)
+
+    def renamed(self, name: Name, found: str, now: str) -> str:
+        """What to say where a deprecated name was found."""
+        return f"{found} is deprecated and goes in {name.removed_in}; it is now {now}"
+
     @property
     def choices(self) -> tuple[str, ...]:
         return tuple(str(c) for t in _alternatives(self.annotation) for c in _literals(t))
+
+    @property
+    def type_names(self) -> tuple[str, ...]:
+        """`str`, `int`, `float`, `bool` or `Path`, without None."""
+        return tuple(t.__name__ for t in _alternatives(self.annotation) if isinstance(t, type))
 
     @property
     def is_switch(self) -> bool:
@@ -122,17 +155,34 @@ def declarations(settings: type[Settings]) -> dict[str, Declaration]:
 def _declaration(name: str, group: type, field: FieldInfo) -> Declaration:
     extra = field.json_schema_extra
     details: dict[str, Any] = extra if isinstance(extra, dict) else {}
-    return Declaration(
+    declared = Declaration(
         name=name,
         group=(group.__doc__ or group.__name__).strip().splitlines()[0],
         help=field.description or "",
         annotation=field.annotation,
         default=None if field.is_required() else field.default,
         required=field.is_required(),
-        env=str(details.get("env") or f"DYN_{name.upper()}"),
-        metavar=str(details.get("metavar") or ""),
+        env=str(details.get("env") or _variable(name)),
         secret=bool(details.get("secret")),
+        limits=tuple(_WORDS[kind].format(limit) for kind, limit in _limits(field)),
+        former=tuple(Name(old, _variable(old), until) for old, until in details["formerly"].items()),
     )
+    metavar = details.get("metavar") or "|".join(declared.choices) or name.upper().split("_")[-1]
+    return replace(declared, metavar=metavar)
+
+
+_WORDS = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
+_WORDS["min_length"] = "not empty"
+
+
+def _limits(field: FieldInfo) -> list[tuple[str, Any]]:
+    """The constraints of a field, as pydantic keeps them."""
+    found = ((kind, getattr(item, kind, None)) for item in field.metadata for kind in _WORDS)
+    return [(kind, limit) for kind, limit in found if limit is not None]
+
+
+def _variable(name: str) -> str:
+    return f"DYN_{name.upper()}"
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:

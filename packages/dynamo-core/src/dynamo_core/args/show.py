@@ -4,102 +4,134 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from dynamo_core.args.settings import declarations
+from dynamo_core import environment
+from dynamo_core.args.engine import EngineOptions, is_secret
+from dynamo_core.args.foreign import foreign_variables
+from dynamo_core.args.origins import Origin
+from dynamo_core.args.settings import Settings, declarations
 from dynamo_core.environment import Variable
 
 if TYPE_CHECKING:
     from dynamo_core.args.parser import Arguments
 
 MASK = "********"
-FORMATS = ("text", "json", "yaml")
 
 
-def show(arguments: Arguments[Any], variables: Sequence[Variable], style: str) -> str:
+@dataclass(frozen=True)
+class Row:
+    """One value and its source."""
+
+    key: str
+    value: Any
+    origin: Origin
+    is_secret: bool
+
+    @property
+    def shown(self) -> Any:
+        return MASK if self.is_secret else self.value
+
+
+def engine_rows(options: EngineOptions) -> tuple[list[Row], str]:
+    """The engine options as its parser understands them; without it as they were written, and a note.
+
+    Raises `UserError` with what the engine's parser refuses.
+    """
+    values, unchecked = options.values()
+    rows = [Row(v.key, v.value, v.origin, is_secret(v.key)) for v in values]
+    return rows, f"the engine's flags are as they were written, not checked: {unchecked}" if unchecked else ""
+
+
+def show(arguments: Arguments[Any], engine: Sequence[Row], variables: Sequence[Variable], style: str) -> str:
     """Every value with its source, and every variable that the process will set and why."""
     if style == "text":
-        return _as_text(arguments, variables)
-    data = _as_data(arguments, variables)
+        return _as_text(arguments, engine, variables)
+    data = as_data(arguments, engine, variables)
     return json.dumps(data, indent=2) if style == "json" else yaml.safe_dump(data, sort_keys=False).rstrip()
 
 
-def dump(arguments: Arguments[Any]) -> str:
+def dump(arguments: Arguments[Any], engine: Sequence[Row]) -> str:
     """A YAML file that gives the same settings again: what differs from the defaults.
 
     A secret is left out, and said to be.
     """
+    rows = [row for row in setting_rows(arguments) if row.origin.kind != "default"]
     lines = []
-    for name, declared in declarations(type(arguments.settings)).items():
-        value = getattr(arguments.settings, name)
-        if arguments.origins[name].kind == "default":
-            continue
-        if declared.secret:
-            lines.append(f"# {declared.key}: hidden; it came from {arguments.origins[name]}")
+    for row in [*rows, *engine]:
+        if row.is_secret:
+            lines.append(f"# {row.key}: hidden; it came from {row.origin}")
         else:
-            lines.append(yaml.safe_dump({declared.key: _plain(value)}, default_flow_style=False).rstrip())
-    lines += [yaml.safe_dump({key: value}).rstrip() for key, value in _engine_keys(arguments.engine_args)]
-    return "\n".join(lines) + "\n"
+            lines.append(
+                yaml.safe_dump({row.key: row.value}, default_flow_style=False, allow_unicode=True).rstrip()
+            )
+    return "\n".join([*lines, ""])
 
 
-def _as_text(arguments: Arguments[Any], variables: Sequence[Variable]) -> str:
-    found = declarations(type(arguments.settings))
-    width = max(len(declared.key) for declared in found.values())
-    lines = []
-    for name, declared in found.items():
-        value = MASK if declared.secret else _text(getattr(arguments.settings, name))
-        lines.append(f"{declared.key:<{width}} = {value}   {arguments.origins[name]}")
-    if arguments.engine_args:
-        lines.append(f"{'engine flags':<{width}} = {' '.join(arguments.engine_args)}")
+def setting_rows(arguments: Arguments[Any]) -> list[Row]:
+    """The component's own settings."""
+    return [
+        Row(d.key, _plain(getattr(arguments.settings, name)), arguments.origins[name], d.secret)
+        for name, d in declarations(type(arguments.settings)).items()
+    ]
+
+
+def _as_text(arguments: Arguments[Any], engine: Sequence[Row], variables: Sequence[Variable]) -> str:
+    lines = table(setting_rows(arguments))
+    if engine and arguments.engine.engine:
+        lines += ["", f"{arguments.engine.engine.name}:", *table(engine)]
     if variables:
-        lines.append("\nenvironment that this process sets for the libraries in it:")
-        secret = {declared.key for declared in found.values() if declared.secret}
-        for variable in variables:
-            value = MASK if variable.setting in secret else variable.value
-            lines.append(f"  {variable.name}={value}   {variable.why}")
+        lines += ["", "environment that this process sets for the libraries in it:"]
+        lines += [f"  {v.name}={_masked(v, type(arguments.settings))}   {v.why}" for v in variables]
+    if foreign := _foreign(arguments):
+        lines += ["", "environment that is set already and read by the runtime or the Kubernetes operator:"]
+        lines += [f"  {name}={value}" for name, value in foreign.items()]
     return "\n".join(lines)
 
 
-def _as_data(arguments: Arguments[Any], variables: Sequence[Variable]) -> dict[str, Any]:
-    found = declarations(type(arguments.settings))
-    secret = {declared.key for declared in found.values() if declared.secret}
+def table(rows: Sequence[Row]) -> list[str]:
+    """Rows as aligned `key = value   source` lines."""
+    width = max((len(row.key) for row in rows), default=0)
+    values = ["-" if row.shown is None else str(row.shown) for row in rows]
+    column = min(max((len(value) for value in values), default=0), 40)
+    return [
+        f"{row.key:<{width}} = {value:<{column}}   {row.origin}"
+        for row, value in zip(rows, values, strict=True)
+    ]
+
+
+def as_data(
+    arguments: Arguments[Any], engine: Sequence[Row], variables: Sequence[Variable]
+) -> dict[str, Any]:
+    """The same for programs."""
     return {
-        "settings": {
-            declared.key: {
-                "value": MASK if declared.secret else _plain(getattr(arguments.settings, name)),
-                "source": arguments.origins[name].kind,
-                "where": arguments.origins[name].where,
-            }
-            for name, declared in found.items()
-        },
-        "engine_flags": list(arguments.engine_args),
+        "settings": {row.key: _row_data(row) for row in setting_rows(arguments)},
+        "engine": {row.key: _row_data(row) for row in engine},
         "environment": {
-            variable.name: {
-                "value": MASK if variable.setting in secret else variable.value,
-                "why": variable.why,
-            }
-            for variable in variables
+            v.name: {"value": _masked(v, type(arguments.settings)), "why": v.why} for v in variables
         },
+        "foreign_environment": _foreign(arguments),
     }
 
 
-def _engine_keys(words: Sequence[str]) -> list[tuple[str, Any]]:
-    """`--key value` words as file keys; several values become a list, none becomes true."""
-    keys: list[tuple[str, list[str]]] = []
-    for word in words:
-        if word.startswith("--"):
-            key, equals, value = word.removeprefix("--").partition("=")
-            keys.append((key, [value] if equals else []))
-        elif keys:
-            keys[-1][1].append(word)
-    return [(key, values[0] if len(values) == 1 else values or True) for key, values in keys]
+def _foreign(arguments: Arguments[Any]) -> dict[str, str]:
+    return foreign_variables(d.env for d in declarations(type(arguments.settings)).values())
+
+
+def _row_data(row: Row) -> dict[str, Any]:
+    return {"value": row.shown, "source": row.origin.kind, "where": row.origin.where}
+
+
+def _masked(variable: Variable, settings: type[Settings]) -> str:
+    secret = {declared.key for declared in declarations(settings).values() if declared.secret}
+    value = variable.value
+    if variable.yields:
+        value = environment.read(variable.name) or value
+    return MASK if variable.setting in secret else value
 
 
 def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, str, list)) else str(value)
-
-
-def _text(value: Any) -> str:
-    return "-" if value is None else str(value)

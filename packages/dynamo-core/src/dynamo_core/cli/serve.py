@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from pathlib import Path
 
 from dynamo_core.deploy.graph import read_graph, split_overrides
@@ -51,8 +52,12 @@ def main(argv: list[str]) -> int:
         overrides.append(f"--Common.drain-timeout={options.drain_timeout}")
     plan = make_plan(read_graph(options.file, overrides))
     if options.dry_run:
+        for warning in plan.warnings:
+            print(f"dynamo serve: warning: engine flags not checked: {warning}", file=sys.stderr)
         for process in plan.processes:
             print(process.command())
         return 0
+    if plan.warnings:
+        raise UserError("\n".join(plan.warnings))
     supervisor = Supervisor(plan, start_timeout=options.start_timeout)
     return asyncio.run(supervisor.run())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar
 
 from dynamo_core.errors import UserError
@@ -36,7 +36,8 @@ class BaseDeployment:
 
     Every value can be overridden: `namespace` and `name` by `--namespace` and `--component`,
     `replicas` and `resources` in a serve file. An attribute with the name of any other setting of
-    the component (`drain_timeout = 5`) is that setting's default here.
+    the component (`drain_timeout = 5`) is that setting's default here, and `engine_options` holds
+    defaults for options of its engine by file key (`{"max-model-len": 4096}`).
     """
 
     namespace: ClassVar[str] = "dynamo"
@@ -46,6 +47,7 @@ class BaseDeployment:
     replicas: ClassVar[int] = 1
     ready_port: ClassVar[str] = "status_port"
     """The setting with the port whose `/health` answers 200 once this component is ready."""
+    engine_options: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -53,6 +55,24 @@ class BaseDeployment:
             raise TypeError(
                 f"{cls.__qualname__}.resources has {sorted(unknown)}; known are {', '.join(RESOURCES)}"
             )
+
+    @classmethod
+    def check_attributes(cls, settings: Collection[str], *, has_engine: bool) -> None:
+        """Raise `TypeError` for an attribute that nothing reads; those with an underscore are private."""
+        known = {*vars(BaseDeployment), *settings}
+        own = {
+            name
+            for base in cls.__mro__
+            if issubclass(base, BaseDeployment)
+            for name, value in vars(base).items()
+            if not name.startswith("_") and not callable(getattr(cls, name, value))
+        }
+        if unknown := sorted(own - known - {"name"}):
+            raise TypeError(
+                f"{cls.__qualname__} has {', '.join(unknown)}, which is no setting of its component"
+            )
+        if cls.engine_options and not has_engine:
+            raise TypeError(f"{cls.__qualname__} has engine_options, but its component has no engine")
 
     @classmethod
     def default_of(cls, setting: str) -> Any:

@@ -1,56 +1,99 @@
-"""What a component says of itself, asked in the interpreter that runs it.
+"""A component with the values of its section, asked in the interpreter that runs it.
 
-    python -m dynamo_core.deploy.describe dynamo_frontend
+    echo '{"own": {"http-port": [9000, "file", "agg.yaml:4"]}}' |
+      python -m dynamo_core.deploy.describe dynamo_frontend
 
-prints one JSON object. A component answers through its module's `parser()`; importing the module
-imports no engine. A module without `parser` is started as it is, with the flags it is given.
+prints one JSON object: the component's settings with value and source, its engine's options, the
+command line that gives the same, and every problem. A component answers through its module's
+`parser()`. Importing the module imports no engine; its options do, as only it can check them. A
+module without `parser` is started as it is, with the flags it is given.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import importlib.util
 import json
-import subprocess
+import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dynamo_core import environment
+from dynamo_core.args.engine import is_secret
 from dynamo_core.args.origins import Located, Origin
+from dynamo_core.args.parser import Arguments, DynamoFlexibleArgumentParser, Values
 from dynamo_core.errors import UserError
 
-TIMEOUT = 60.0
-"""Seconds; an import from a cold disk can take many."""
+TIMEOUT = 180.0
+"""Seconds; an engine's import from a cold disk can take many."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """One value of a component, as its own parser understands it."""
+
+    value: Any
+    origin: Origin
+    is_secret: bool = False
+    env: str = ""
+    """The variable that a setting is read from; engine options have none."""
+    default: Any = None
 
 
 @dataclass(frozen=True)
 class Description:
-    """A component as a planner sees it."""
+    """A component with its values, as a planner sees it."""
 
-    settings: Mapping[str, Mapping[str, Any]]
-    """By file key: default, environment variable, and whether it is a secret."""
-    engine: str
-    deployment: Mapping[str, Any]
+    settings: Mapping[str, Described] = field(default_factory=dict)
+    """Every setting by file key; empty for a module without `parser`."""
+    engine: str = ""
+    engine_options: Mapping[str, Described] = field(default_factory=dict)
+    """The engine options that were given, by file key."""
+    words: tuple[str, ...] = ()
+    """The command line that gives all of that, without secrets."""
+    deployment: Mapping[str, Any] = field(default_factory=dict)
+    known_common: frozenset[str] = frozenset()
+    """Which of the common keys the component or its engine knows."""
+    problems: tuple[str, ...] = ()
+    unchecked: str = ""
+    """Why the engine options could not be checked, and are as they were written."""
 
 
-def describe(component: str, python: str) -> Description:
-    """Ask `python` for the component; `component` is a module, or a path to a file.
+async def describe(component: str, python: str, values: Values, env: Mapping[str, str]) -> Description:
+    """Ask `python` for a component; `component` is a module, or a path to a file.
 
-    Raises `UserError` if it cannot be imported there.
+    `env` is added to the environment that it is asked in, as it will be when it is started. Raises
+    `UserError` if it cannot be imported there.
     """
-    answer = _loads(_ask(python, component), component, python)
-    return Description(answer["settings"], answer["engine"], answer["deployment"] or {})
+    question = {"common": _pack(values.common), "own": _pack(values.own)}
+    answer = await _ask(python, component, json.dumps(question, default=str), env)
+    return _unpack(_loads(answer, component, python))
 
 
-def check(component: str, python: str, values: Mapping[str, Located]) -> list[str]:
-    """Ask the component's own parser in `python` what is wrong with values by file key."""
-    given = {key: [located.value, str(located.origin)] for key, located in values.items()}
-    words = ("--check", json.dumps(given, default=str))
-    answer: list[str] = _loads(_ask(python, component, *words), component, python)
-    return answer
+def _pack(values: Mapping[str, Located]) -> dict[str, Any]:
+    return {key: [v.value, v.origin.kind, v.origin.where] for key, v in values.items()}
+
+
+def _unpack(answer: Mapping[str, Any]) -> Description:
+    return Description(
+        settings=_unpack_values(answer["settings"]),
+        engine=answer["engine"],
+        engine_options=_unpack_values(answer["engine_options"]),
+        words=tuple(answer["words"]),
+        deployment=answer["deployment"],
+        known_common=frozenset(answer["known_common"]),
+        problems=tuple(answer["problems"]),
+        unchecked=answer["unchecked"],
+    )
+
+
+def _unpack_values(values: Mapping[str, Any]) -> dict[str, Described]:
+    return {key: Described(**{**value, "origin": Origin(*value["origin"])}) for key, value in values.items()}
 
 
 def _loads(text: str, component: str, python: str) -> Any:
@@ -63,23 +106,32 @@ def _loads(text: str, component: str, python: str) -> Any:
         ) from None
 
 
-def _ask(python: str, component: str, *words: str) -> str:
-    command = [python, "-m", "dynamo_core.deploy.describe", component, *words]
+async def _ask(python: str, component: str, question: str, env: Mapping[str, str]) -> str:
+    command = (python, "-m", "dynamo_core.deploy.describe", component)
+    pipe = asyncio.subprocess.PIPE
+    full = {**environment.snapshot(), **env}
     try:
-        result = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=pipe, stdout=pipe, stderr=pipe, env=full
         )
     except OSError as error:
         raise UserError(f"cannot run {python}: {error.strerror}", fix="check the section's python:") from None
-    except subprocess.TimeoutExpired:
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            out, err = await process.communicate(question.encode())
+    except TimeoutError:
         raise UserError(f"importing {component} took longer than {TIMEOUT:g} s") from None
-    if result.returncode != 0:
-        reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        reason = (err.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
         raise UserError(
             f"cannot import {component} in {python}: {reason}",
             fix="install the package that has it there, or name another interpreter with python:",
         )
-    return result.stdout
+    return out.decode(errors="replace")
 
 
 def load(component: str) -> Any:
@@ -98,16 +150,71 @@ def load(component: str) -> Any:
     return importlib.import_module(f"{component}.__main__" if is_package else component)
 
 
+def describe_here(component: str, values: Values) -> Description:
+    """The same in this interpreter, once the component can be imported."""
+    answer = json.loads(json.dumps(_answer(component, values), default=str))
+    return _unpack(answer)
+
+
+def _answer(component: str, values: Values) -> dict[str, Any]:
+    module = load(component)
+    parser: DynamoFlexibleArgumentParser[Any] | None = module.parser() if hasattr(module, "parser") else None
+    found: dict[str, Any] = {
+        "settings": {},
+        "engine": "",
+        "engine_options": {},
+        "words": [],
+        "deployment": {},
+        "known_common": sorted(values.common),
+        "problems": [],
+        "unchecked": "",
+    }
+    if parser is None:
+        return found
+    found["engine"] = parser.engine.name if parser.engine else ""
+    found["deployment"] = parser.deployment.describe() if parser.deployment else {}
+    try:
+        arguments = parser.resolve_values(values)
+        options, found["unchecked"] = arguments.engine.values()
+        if not found["unchecked"]:
+            found["known_common"] = sorted(parser.knows(values.common))
+    except UserError as error:
+        found["problems"] = re.split(r"\n(?! )", str(error))
+        return found
+    found["settings"] = _settings(parser, arguments)
+    found["engine_options"] = {
+        value.key: {
+            "value": value.value,
+            "origin": [value.origin.kind, value.origin.where],
+            "is_secret": is_secret(value.key),
+        }
+        for value in options
+    }
+    found["words"] = parser.words(arguments, options)
+    return found
+
+
+def _settings(parser: DynamoFlexibleArgumentParser[Any], arguments: Arguments[Any]) -> dict[str, Any]:
+    return {
+        declared.key: {
+            "value": getattr(arguments.settings, name),
+            "origin": [arguments.origins[name].kind, arguments.origins[name].where],
+            "is_secret": declared.secret,
+            "env": declared.env,
+            "default": parser.default_of(declared),
+        }
+        for name, declared in parser.declared.items()
+    }
+
+
 def main() -> None:
+    question = json.loads(sys.stdin.read() or "{}")
+    common, own = (
+        {key: Located(value, Origin(kind, where)) for key, (value, kind, where) in part.items()}
+        for part in (question.get("common", {}), question.get("own", {}))
+    )
     with contextlib.redirect_stdout(sys.stderr):  # a module may print while it is imported
-        module = load(sys.argv[1])
-        parser = module.parser() if hasattr(module, "parser") else None
-    if sys.argv[2:3] == ["--check"]:
-        given = json.loads(sys.argv[3])
-        values = {key: Located(value, Origin("file", where)) for key, (value, where) in given.items()}
-        answer: Any = parser.problems_with(values) if parser else []
-    else:
-        answer = parser.describe() if parser else {"settings": {}, "engine": "", "deployment": None}
+        answer = _answer(sys.argv[1], Values(common, own))
     json.dump(answer, sys.stdout, default=str)
 
 

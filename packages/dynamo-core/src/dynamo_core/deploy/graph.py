@@ -27,8 +27,7 @@ from typing import Any
 
 import yaml
 
-from dynamo_core.args.config_files import COMMON, RESERVED
-from dynamo_core.args.expand import expand
+from dynamo_core.args.config_files import COMMON, RESERVED, located
 from dynamo_core.args.files import Entry, read_yaml
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.suggest import nearest
@@ -87,12 +86,13 @@ def read_graph(path: Path, overrides: Sequence[str] = ()) -> Graph:
 
     Raises `UserError` with all the problems found.
     """
+    problems: list[str] = []
     tree = {
-        name: _located(path, entry)
+        name: located(str(path), entry.children, problems)
         for name, entry in read_yaml(path).items()
         if _is_section(path, name, entry)
     }
-    problems = _override(tree, overrides)
+    problems += _override(tree, overrides)
     common = tree.pop(COMMON, {})
     sections = []
     for name, values in tree.items():
@@ -114,20 +114,6 @@ def _is_section(path: Path, name: str, entry: Entry) -> bool:
             fix=f"write settings for all components under {COMMON}:",
         )
     return True
-
-
-def _located(path: Path, entry: Entry) -> dict[str, Located]:
-    found = {}
-    for key, child in entry.children.items():
-        where = f"{path}:{child.line}"
-        try:
-            value, used = expand(child.value)
-        except UserError as error:
-            raise UserError(f"{where}: {key}: {error}") from None
-        if used:
-            where += f" with ${{{'}, ${'.join(used)}}}"
-        found[key] = Located(value, Origin("file", where))
-    return found
 
 
 def _override(tree: dict[str, dict[str, Located]], words: Sequence[str]) -> list[str]:

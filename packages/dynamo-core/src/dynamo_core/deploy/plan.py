@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from dynamo_core import environment
-from dynamo_core.args.config_files import as_flags
-from dynamo_core.args.origins import Located
-from dynamo_core.args.suggest import nearest
+from dynamo_core.args.engine import as_words
+from dynamo_core.args.parser import Values
+from dynamo_core.args.suggest import with_hint
 from dynamo_core.deploy.deployment import RESOURCES
-from dynamo_core.deploy.describe import Description, check, describe
+from dynamo_core.deploy.describe import Description, describe
 from dynamo_core.deploy.graph import Graph, Section
 from dynamo_core.errors import UserError
 from dynamo_core.ports import free_ports
+
+Ask = Callable[[str, str, Values, Mapping[str, str]], Awaitable[Description]]
+"""Component, interpreter, its values and its environment → what `describe` answers."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,14 @@ class Plan:
 
     source: str
     processes: tuple[Process, ...]
+    warnings: tuple[str, ...] = ()
+    """What could not be checked, one per section."""
 
 
 def make_plan(
     graph: Graph,
     *,
-    ask: Callable[[str, str], Description] = describe,
+    ask: Ask = describe,
     ports: Iterator[int] | None = None,
 ) -> Plan:
     """Work out every process of a graph. Raises `UserError` with all the problems found.
@@ -65,17 +69,39 @@ def make_plan(
     ports = (port for port in ports or free_ports() if port not in taken)
     problems: list[str] = []
     processes: list[Process] = []
-    descriptions: list[Description] = []
+    descriptions = describe_all(graph, problems, ask=ask)
     for section in graph.sections:
-        try:
-            descriptions.append(ask(section.component, section.python))
-            processes += _processes(graph, section, descriptions[-1], problems, ports)
-        except UserError as error:
-            problems.append(f"{section.name}: {error}")
-    problems += _unknown_common(graph, descriptions)
+        if section.name in descriptions:
+            processes += _processes(section, descriptions[section.name], problems, ports)
     if problems:
         raise UserError("\n".join(problems))
-    return Plan(graph.source, tuple(processes))
+    warnings = [f"{name}: {d.unchecked}" for name, d in descriptions.items() if d.unchecked]
+    return Plan(graph.source, tuple(processes), tuple(warnings))
+
+
+def describe_all(graph: Graph, problems: list[str], *, ask: Ask = describe) -> dict[str, Description]:
+    """Every component of a graph with its values, by section; asks them all at the same time."""
+    found: dict[str, Description] = {}
+    for section, answer in zip(graph.sections, asyncio.run(_ask_all(graph, ask)), strict=True):
+        if isinstance(answer, UserError):
+            problems.append(f"{section.name}: {answer}")
+        else:
+            found[section.name] = answer
+            problems += [f"{section.name}: {problem}" for problem in answer.problems]
+    problems += _unknown_common(graph, found.values())
+    return found
+
+
+async def _ask_all(graph: Graph, ask: Ask) -> list[Description | UserError]:
+    async def one(section: Section) -> Description | UserError:
+        try:
+            return await ask(
+                section.component, section.python, Values(graph.common, section.values), section.env
+            )
+        except UserError as error:
+            return error
+
+    return await asyncio.gather(*(one(section) for section in graph.sections))
 
 
 def _ports_given(graph: Graph) -> set[object]:
@@ -86,52 +112,62 @@ def _ports_given(graph: Graph) -> set[object]:
 
 
 def _processes(
-    graph: Graph, section: Section, description: Description, problems: list[str], ports: Iterator[int]
+    section: Section, description: Description, problems: list[str], ports: Iterator[int]
 ) -> list[Process]:
-    known = description.settings
-    shared = {key: located for key, located in graph.common.items() if key in known}
-    values = {**shared, **section.values}
-    if known and not description.engine:
-        for key in section.values.keys() - known.keys():
-            origin = section.values[key].origin
-            problems.append(
-                f"{section.name}: {origin}: unknown key {key!r}; {nearest(key, known)}".rstrip("; ")
-            )
-    wrong = check(section.component, section.python, values) if known and values else []
-    problems += [f"{section.name}: {problem}" for problem in wrong]
-    if wrong:
-        return []
+    settings = description.settings
     program = [section.component] if section.component.endswith(".py") else ["-m", section.component]
-    hidden = {key for key in values if known.get(key, {}).get("secret")}
-    secrets = {known[key]["env"]: str(values[key].value) for key in hidden}
-    ready_key = str(description.deployment.get("ready_port", "")).replace("_", "-")
-    shown = {key: located.value for key, located in values.items() if key not in hidden}
-    if str(shown.get(ready_key)) in ("-1", "0"):
-        del shown[ready_key]  # each replica is given a port that can be asked
-    flags = [word for key, value in shown.items() for word in as_flags(key, value)]
+    words = (
+        list(description.words)
+        if settings
+        else [word for key, located in section.values.items() for word in as_words(f"--{key}", located.value)]
+    )
+    secrets = {
+        described.env: str(described.value)
+        for described in settings.values()
+        if described.is_secret and described.origin.kind in ("file", "flag")
+    }
     resources = _resources(section, description, problems)
-    processes = []
-    drain = float(_value("drain-timeout", values, section.env, description) or 0.0)
     replicas = _replicas(section, description, problems)
-    if replicas > 1 and ready_key in shown:
-        origin = values[ready_key].origin
+    ready = _Readiness.of(description)
+    if ready and ready.port > 0 and replicas > 1:
+        origin = settings[ready.port_key].origin
         problems.append(
-            f"{section.name}: {replicas} replicas cannot share {ready_key} {shown[ready_key]} (from {origin})"
+            f"{section.name}: {replicas} replicas cannot share {ready.port_key} {ready.port} (from {origin})"
         )
+    drain = float(settings["drain-timeout"].value) if "drain-timeout" in settings else 0.0
+    processes = []
     for index in range(replicas):
-        url, extra = _readiness(values, section.env, description, ports)
-        argv = (section.python, *program, *flags, *extra)
-        name = f"{section.name}/{index}"
-        processes.append(Process(name, argv, section.env, resources, url, drain, secrets))
+        mine, flags = ready, words
+        if ready and ready.port < 1:  # each replica is given a port that can be asked
+            mine = replace(ready, port=next(ports))
+            flags = [*_without(words, ready.port_key), f"--{ready.port_key}", str(mine.port)]
+        argv = (section.python, *program, *flags)
+        url = mine.url if mine else ""
+        processes.append(
+            Process(f"{section.name}/{index}", argv, section.env, resources, url, drain, secrets)
+        )
     return processes
 
 
-def _unknown_common(graph: Graph, descriptions: Sequence[Description]) -> list[str]:
-    known = {key for description in descriptions for key in description.settings}
+def _without(words: Sequence[str], key: str) -> list[str]:
+    """A command line without a flag that is given anew."""
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if not skip and not word.startswith(f"--{key}=") and word != f"--{key}":
+            kept.append(word)
+        skip = word == f"--{key}"
+    return kept
+
+
+def _unknown_common(graph: Graph, descriptions: Collection[Description]) -> list[str]:
+    settings = {key for description in descriptions for key in description.settings}
+    known = {key for description in descriptions for key in description.known_common}
+    failed = len(descriptions) < len(graph.sections) or any(d.problems for d in descriptions)
     return [
-        f"{located.origin}: unknown key {key!r}; {nearest(key, known)}".rstrip("; ")
+        with_hint(f"{located.origin}: unknown key {key!r}", key, settings)
         for key, located in graph.common.items()
-        if known and key not in known
+        if not failed and key not in known
     ]
 
 
@@ -163,50 +199,29 @@ def _resources(section: Section, description: Description, problems: list[str]) 
     return declared | value
 
 
-def _value(key: str, values: Mapping[str, Located], env: Mapping[str, str], description: Description) -> Any:
-    """What a setting will be in the process; None if it does not have it.
+@dataclass(frozen=True)
+class _Readiness:
+    """Where a process tells that it is ready."""
 
-    Raises `UserError` for a variable that should hold a number and does not.
-    """
-    if key in values:
-        return values[key].value
-    if key not in description.settings:
-        return None
-    name, default = description.settings[key]["env"], description.settings[key]["default"]
-    text = env.get(name) or environment.read(name)
-    if not text:
-        return default
-    try:
-        return type(default)(text) if isinstance(default, (int, float)) else text
-    except ValueError:
-        raise UserError(f"{key}: {text!r} is not a number (from {name})") from None
+    scheme: str
+    host: str
+    port: int
+    port_key: str
 
+    @classmethod
+    def of(cls, description: Description) -> _Readiness | None:
+        """From the settings of a component; None if it cannot tell."""
+        key = str(description.deployment.get("ready_port", "")).replace("_", "-")
+        settings = description.settings
+        if key not in settings:
+            return None
+        is_tls = "tls-cert-path" in settings and settings["tls-cert-path"].value is not None
+        host = str(settings[key.replace("-port", "-host")].value)
+        return cls("https" if is_tls else "http", host, int(settings[key].value), key)
 
-def _readiness(
-    values: Mapping[str, Located],
-    env: Mapping[str, str],
-    description: Description,
-    ports: Iterator[int],
-) -> tuple[str, list[str]]:
-    """The URL that tells when a process is ready, and the flags that make it answer there."""
-    port_key = str(description.deployment.get("ready_port", "")).replace("_", "-")
-    if port_key not in description.settings:
-        return "", []
-
-    def value(key: str) -> Any:
-        return _value(key, values, env, description)
-
-    port, extra = int(value(port_key)), []
-    if port < 1:
-        port = next(ports)
-        extra = [f"--{port_key}", str(port)]
-    host = str(value(port_key.replace("-port", "-host")))
-    scheme = "https" if "tls-cert-path" in values else "http"
-    return f"{scheme}://{_address(host)}:{port}/health", extra
-
-
-def _address(host: str) -> str:
-    """Where to reach what listens on `host`."""
-    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-    reached = anywhere.get(host, host)
-    return f"[{reached}]" if ":" in reached else reached
+    @property
+    def url(self) -> str:
+        """Answers 200 once the process is ready."""
+        anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+        reached = anywhere.get(self.host, self.host)
+        return f"{self.scheme}://{f'[{reached}]' if ':' in reached else reached}:{self.port}/health"
