@@ -27,6 +27,10 @@ RUN_ELSEWHERE = {
     "pip uninstall": "tools/install_engine.py leaves the same packages out",
     "python3 examples/hello": "tests/test_examples.py",
     "git ": "a release, which no test makes",
+    "DYN_DRAIN_TIMEOUT=60 dynamo-vllm-worker": "packages/dynamo-vllm/tests/test_args.py, where vLLM is",
+    "dynamo-vllm-worker --help=engine": "packages/dynamo-vllm/tests/test_args.py, where vLLM is",
+    "dynamo-vllm-worker --help=max-model-len": "packages/dynamo-vllm/tests/test_args.py, where vLLM is",
+    "python tools/reference.py": "below, with --check",
 }
 """Commands by how they begin, and where they are run."""
 
@@ -54,16 +58,26 @@ HERE = [
 
 @pytest.mark.parametrize("command", HERE)
 def test_a_documented_command_is_understood(command: str, tmp_path: Path) -> None:
-    """Each is run with `--show-config` or `--dry-run`, which go as far as starting does not."""
+    """What would start something is run with `--show-config` or `--dry-run`; all else as it stands."""
     words = shlex.split(command.replace("FOLDER", str(tmp_path)))
-    if words[:2] == ["dynamo", "serve"]:
+    if words[0] == "dynamo" and words[1] != "serve":
+        result = _run("dynamo_core.cli.main", *words[1:])
+    elif words[:2] == ["dynamo", "serve"]:
         if not (ROOT / words[2]).exists():
             words[2] = str(tmp_path / "graph.yaml")
             Path(words[2]).write_text("Frontend:\n  component: dynamo_frontend\n")
         result = _run("dynamo_core.cli.main", *words[1:], "--dry-run")
     else:
-        result = _run(MODULES[words[0]], *words[1:], "--show-config")
+        asks = any(word.startswith("--help") for word in words)
+        result = _run(MODULES[words[0]], *words[1:], *([] if asks else ["--show-config"]))
     assert result.returncode == 0, result.stderr
+
+
+def test_the_reference_is_current() -> None:
+    """A page per component, written by `python tools/reference.py`."""
+    command = [sys.executable, str(ROOT / "tools/reference.py"), "--check"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stdout) == (0, "")
 
 
 def test_every_tox_environment_that_is_named_exists() -> None:

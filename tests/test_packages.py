@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
 from dataclasses import dataclass
@@ -102,6 +103,16 @@ def test_a_wheel_has_types_and_no_tests(built: dict[str, Built], name: str) -> N
     names = built[name].names
     assert f"{name.replace('-', '_')}/py.typed" in names
     assert not [entry for entry in names if re.search(r"(^|/)(tests?|conftest)(/|\.py$|_)", entry)]
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_every_console_script_of_a_component_is_known_as_one(name: str) -> None:
+    """Completion, schemas and the reference find components by these entry points."""
+    project = tomllib.loads((ROOT / "packages" / name / "pyproject.toml").read_text())["project"]
+    scripts = {script: target for script, target in project["scripts"].items() if script != "dynamo"}
+    components = project.get("entry-points", {}).get("dynamo.components", {})
+    assert components.keys() == scripts.keys()
+    assert all(scripts[script].startswith(module) for script, module in components.items())
 
 
 @pytest.mark.parametrize("name", PACKAGES)

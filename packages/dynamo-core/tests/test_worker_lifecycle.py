@@ -43,6 +43,7 @@ def stream(stack: Stack, count: int, first: threading.Event | None = None) -> tu
     return text, reason
 
 
+@pytest.mark.setting("model", "served_model_name")
 @pytest.mark.parametrize("streaming", [False, True])
 def test_an_answer_is_what_the_engine_said(stack: Stack, streaming: bool) -> None:
     stack.frontend()
@@ -63,6 +64,7 @@ def test_usage_and_finish_reason(stack: Stack) -> None:
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + 5
 
 
+@pytest.mark.setting("trace")
 def test_a_client_that_leaves_is_seen_by_the_engine_within_200_ms(stack: Stack) -> None:
     stack.frontend()
     worker = stack.scripted("--token-delay", 0.02, "--trace")
@@ -87,6 +89,7 @@ def test_a_bad_request_is_a_400_with_the_engines_words(stack: Stack) -> None:
     assert worker.process.poll() is None
 
 
+@pytest.mark.setting("token_delay")
 def test_sigterm_lets_20_streams_end_by_themselves(stack: Stack) -> None:
     stack.frontend()
     worker = stack.scripted("--token-delay", 0.02)
@@ -102,6 +105,7 @@ def test_sigterm_lets_20_streams_end_by_themselves(stack: Stack) -> None:
     assert worker.wait() == 0
 
 
+@pytest.mark.setting("drain_timeout")
 def test_the_drain_budget_ends_what_does_not_end_by_itself(stack: Stack) -> None:
     stack.frontend("--migration-limit", 0)
     worker = stack.scripted("--token-delay", 0.02, "--drain-timeout", 0.3)
@@ -117,6 +121,7 @@ def test_the_drain_budget_ends_what_does_not_end_by_itself(stack: Stack) -> None
             future.result()
 
 
+@pytest.mark.setting("die_after")
 def test_an_engine_that_dies_leaves_its_first_error_as_the_last_line(stack: Stack) -> None:
     stack.frontend()
     worker = stack.scripted("--die-after", 5)
@@ -128,6 +133,7 @@ def test_an_engine_that_dies_leaves_its_first_error_as_the_last_line(stack: Stac
     stack.wait_ready(healthy=False, timeout=5)
 
 
+@pytest.mark.setting("kill_after")
 @pytest.mark.parametrize("death", ["--die-after", "--kill-after"])
 def test_with_a_second_worker_the_stream_goes_on_without_gap_or_repeat(stack: Stack, death: str) -> None:
     stack.frontend()
@@ -154,12 +160,14 @@ def test_ready_means_answered(stack: Stack) -> None:
         stack.wait_ready(healthy=False)
 
 
+@pytest.mark.setting("start_delay")
 def test_a_start_can_be_interrupted(stack: Stack) -> None:
     worker = stack.scripted("--start-delay", 600)
     worker.wait_for_line("will be found")
     assert worker.stop(timeout=5) == 0
 
 
+@pytest.mark.setting("fail_start")
 def test_a_start_that_fails_says_why_and_leaves_nothing(stack: Stack) -> None:
     worker = stack.scripted("--fail-start", "no such weights")
     assert worker.wait() == 2

@@ -122,6 +122,7 @@ def test_metrics(graph: Stack) -> None:
     assert sum(map(int, counted)) >= 1
 
 
+@pytest.mark.setting("router_mode")
 @pytest.mark.parametrize("mode", ["round-robin", "random", "least-loaded", "power-of-two", "kv"])
 def test_every_router_mode_serves(graph: Stack, tmp_path: Path, mode: str) -> None:
     with Stack(tmp_path, graph.model) as own:
@@ -131,6 +132,7 @@ def test_every_router_mode_serves(graph: Stack, tmp_path: Path, mode: str) -> No
         assert [len(ask(own, 5)) for _ in range(4)] == [5] * 4
 
 
+@pytest.mark.setting("migration_limit")
 @pytest.mark.parametrize(("limit", "moves"), [(0, False), (3, True)])
 def test_a_lost_worker_with_and_without_migration(stack: Stack, limit: int, moves: bool) -> None:
     frontend = stack.frontend("--migration-limit", limit)
@@ -156,6 +158,7 @@ def test_a_lost_worker_with_and_without_migration(stack: Stack, limit: int, move
     assert frontend.process.poll() is None
 
 
+@pytest.mark.setting("http_port")
 def test_a_port_in_use_names_its_holder(graph: Stack, tmp_path: Path) -> None:
     with Stack(tmp_path, graph.model) as own:
         own.port = graph.port
@@ -170,6 +173,7 @@ def test_a_port_in_use_names_its_holder(graph: Stack, tmp_path: Path) -> None:
     assert graph.healthy()
 
 
+@pytest.mark.setting("http_host")
 def test_an_address_of_another_machine(stack: Stack) -> None:
     frontend = stack.frontend("--http-host", "192.0.2.1")
     assert frontend.wait() == 2

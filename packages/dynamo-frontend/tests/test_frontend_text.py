@@ -86,6 +86,7 @@ def terminal(stack: Stack) -> Iterator[Terminal]:
         shown.close()
 
 
+@pytest.mark.setting("input")
 def test_lines_are_answered_until_the_input_ends(terminal: Terminal, stack: Stack) -> None:
     terminal.type("hello\r")
     terminal.wait_for(r"hello\r?\n")

@@ -29,6 +29,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return found
 
 
+@pytest.mark.setting("tls_cert_path", "tls_key_path")
 def test_https_with_a_certificate_that_is_checked(stack: Stack, pair: Pair) -> None:
     frontend = stack.frontend("--tls-cert-path", pair.cert, "--tls-key-path", pair.key)
     stack.scripted()

@@ -58,6 +58,18 @@ def refusal(stack: Stack, *words: object) -> list[str]:
     return [line for line in worker.lines if " INFO " not in line]
 
 
+@pytest.mark.setting("engine_args_file")
+def test_an_engine_args_file_reaches_the_engine(stack: Stack, tmp_path: Path) -> None:
+    file = tmp_path / "engine.json"
+    file.write_text('{"engine": {"block_size": 8, "num_gpu_blocks": 77}}')
+    stack.frontend()
+    mocker(stack, "--engine-args-file", file)
+    stack.wait_ready()
+    found = "".join(path.read_text() for path in stack.discovery.rglob("*") if path.is_file())
+    assert '"kv_cache_block_size":8' in found
+    assert '"total_kv_blocks":77' in found
+
+
 def test_an_engine_args_file_that_is_not_there(stack: Stack, tmp_path: Path) -> None:
     missing = tmp_path / "missing.json"
     assert refusal(stack, "--model", stack.model, "--engine-args-file", missing) == [

@@ -86,12 +86,14 @@ def _wait_for_models(stack: Stack, names: list[str], timeout: float = 10.0) -> N
         time.sleep(0.01)
 
 
+@pytest.mark.setting("discovery_path")
 def test_stacks_with_different_folders_do_not_meet(stack: Stack, tmp_path: Path, tiny_model: Path) -> None:
     with Stack(tmp_path / "other", tiny_model) as other:
         _start_both(stack, other)
         assert (_models(stack), _models(other)) == (["scripted"], ["elsewhere"])
 
 
+@pytest.mark.setting("namespace")
 def test_namespaces_of_one_folder_do_not_meet(stack: Stack, tmp_path: Path, tiny_model: Path) -> None:
     with Stack(tmp_path, tiny_model) as other:
         _start_both(stack, other, "--namespace", "here")

@@ -76,6 +76,7 @@ def wait_for_port(port: int) -> None:
             return
 
 
+@pytest.mark.setting("discovery_backend", "etcd_endpoints", "request_plane", "event_plane", "nats_server")
 def test_a_graph_meets_through_etcd_and_talks_over_nats(stack: Stack, servers: Servers) -> None:
     stack.frontend(*servers.flags)
     worker = stack.scripted(*servers.flags)

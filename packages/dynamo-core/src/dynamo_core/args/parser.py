@@ -24,6 +24,7 @@ from dynamo_core.args.suggest import nearest
 from dynamo_core.deploy.deployment import BaseDeployment
 from dynamo_core.environment import Variable
 from dynamo_core.errors import UserError
+from dynamo_core.printing import emit
 
 S = TypeVar("S", bound=Settings)
 logger = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class DynamoFlexibleArgumentParser(Generic[S]):
             if line.help is not None:
                 from dynamo_core.args.help import help_for
 
-                print(help_for(self, line.help))
+                emit(help_for(self, line.help))
                 raise SystemExit(0)
             arguments = self._arguments(line)
             if line.show or line.dump:
@@ -251,7 +252,7 @@ class DynamoFlexibleArgumentParser(Generic[S]):
             _write(Path(line.dump), dump(arguments, values))
         if line.show:
             variables = self.variables(arguments.settings) if self.variables else ()
-            print(show(arguments, values, variables, line.show))
+            emit(show(arguments, values, variables, line.show))
 
     def _announce(self, arguments: Arguments[S]) -> None:
         if isinstance(arguments.settings, StatusSettings):

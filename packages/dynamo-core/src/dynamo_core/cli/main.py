@@ -9,7 +9,11 @@ from dynamo_core import __version__
 from dynamo_core.args.suggest import nearest
 from dynamo_core.errors import UserError
 
-COMMANDS = {"serve": "Start all components of a YAML file on this machine."}
+COMMANDS = {
+    "serve": "Start all components of a YAML file on this machine.",
+    "config": "Show, check and compare configurations without starting anything.",
+    "completion": "Print a completion script for bash, zsh or fish.",
+}
 
 
 def main(argv: list[str] | None = None) -> None:

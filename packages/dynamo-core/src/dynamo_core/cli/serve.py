@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
 from pathlib import Path
 
+from dynamo_core.cli.parser import OVERRIDES, CommandParser
 from dynamo_core.deploy.graph import read_graph, split_overrides
 from dynamo_core.deploy.plan import make_plan
 from dynamo_core.errors import UserError
 from dynamo_core.serve.supervisor import Supervisor
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
-        raise UserError(message, fix="see dynamo serve --help")
 
 
 def seconds(text: str) -> float:
@@ -26,14 +21,13 @@ def seconds(text: str) -> float:
     return value
 
 
-def main(argv: list[str]) -> int:
-    """Run the command; returns the exit code."""
-    parser = _Parser(
-        prog="dynamo serve",
-        description="Start all components of a YAML file as `python -m …` processes, wait until they "
-        "answer, and stop them together on Ctrl-C.",
-        epilog="Any key of the file can be overridden: --Worker.replicas=2, --Common.model M.",
-        allow_abbrev=False,
+def build_parser() -> CommandParser:
+    """The flags of the command."""
+    parser = CommandParser(
+        "dynamo serve",
+        "Start all components of a YAML file as `python -m …` processes, wait until they answer, and stop "
+        "them together on Ctrl-C.",
+        OVERRIDES,
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="the graph")
     parser.add_argument("--dry-run", action="store_true", help="print the commands and exit")
@@ -46,8 +40,13 @@ def main(argv: list[str]) -> int:
         metavar="SECONDS",
         help="the same as --Common.drain-timeout: how long streams get to end when all is stopped",
     )
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; returns the exit code."""
     words, overrides = split_overrides(argv)
-    options = parser.parse_args(words)
+    options = build_parser().parse_args(words)
     if options.drain_timeout is not None:
         overrides.append(f"--Common.drain-timeout={options.drain_timeout}")
     plan = make_plan(read_graph(options.file, overrides))

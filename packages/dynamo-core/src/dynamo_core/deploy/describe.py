@@ -75,6 +75,18 @@ async def describe(component: str, python: str, values: Values, env: Mapping[str
     return _unpack(_loads(answer, component, python))
 
 
+def schema_of(component: str, python: str) -> dict[str, Any]:
+    """The JSON schema of a component's keys in a file; empty for a module without `parser`.
+
+    Raises `UserError` if the component or its engine is not installed in `python`.
+    """
+    answer = _loads(asyncio.run(_ask(python, component, '{"schema": true}', {})), component, python)
+    if "problem" in answer:
+        raise UserError(answer["problem"])
+    found: dict[str, Any] = answer["schema"]
+    return found
+
+
 def _pack(values: Mapping[str, Located]) -> dict[str, Any]:
     return {key: [v.value, v.origin.kind, v.origin.where] for key, v in values.items()}
 
@@ -207,6 +219,16 @@ def _settings(parser: DynamoFlexibleArgumentParser[Any], arguments: Arguments[An
     }
 
 
+def _schema(component: str) -> dict[str, Any]:
+    from dynamo_core.args.schema import file_schema
+
+    module = load(component)
+    try:
+        return {"schema": file_schema(module.parser()) if hasattr(module, "parser") else {}}
+    except UserError as error:
+        return {"problem": str(error)}
+
+
 def main() -> None:
     question = json.loads(sys.stdin.read() or "{}")
     common, own = (
@@ -214,7 +236,8 @@ def main() -> None:
         for part in (question.get("common", {}), question.get("own", {}))
     )
     with contextlib.redirect_stdout(sys.stderr):  # a module may print while it is imported
-        answer = _answer(sys.argv[1], Values(common, own))
+        component = sys.argv[1]
+        answer = _schema(component) if question.get("schema") else _answer(component, Values(common, own))
     json.dump(answer, sys.stdout, default=str)
 
 

@@ -1,0 +1,49 @@
+"""`dynamo completion SHELL`: a completion script for `dynamo` and the installed components."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from dynamo_core.args.completion import SHELLS, completer
+from dynamo_core.cli.main import COMMANDS
+from dynamo_core.cli.parser import CommandParser
+from dynamo_core.deploy.describe import load
+from dynamo_core.deploy.installed import components
+
+
+def build_parser() -> CommandParser:
+    """The flags of the command."""
+    parser = CommandParser(
+        "dynamo completion",
+        "Print a completion script for dynamo and the installed components, their engines' flags among "
+        'them. To load it: eval "$(dynamo completion bash)"',
+    )
+    parser.add_argument("shell", choices=SHELLS)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; returns the exit code."""
+    import shtab
+
+    shell = build_parser().parse_args(argv).shell
+    parsers = [_dynamo()]
+    for name, module in components().items():
+        parser, note = completer(load(module).parser(), name)
+        parsers.append(parser)
+        if note:
+            print(f"dynamo completion: warning: {name}: {note}", file=sys.stderr)
+    print("\n".join(shtab.complete(parser, shell) for parser in parsers))
+    return 0
+
+
+def _dynamo() -> argparse.ArgumentParser:
+    """All commands in one parser, as shtab wants them."""
+    found = argparse.ArgumentParser(prog="dynamo", allow_abbrev=False)
+    commands = found.add_subparsers()
+    for name, help in COMMANDS.items():
+        command = importlib.import_module(f"dynamo_core.cli.{name}").build_parser()
+        commands.add_parser(name, parents=[command], add_help=False, help=help)
+    return found
