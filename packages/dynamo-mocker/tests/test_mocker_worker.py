@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 
 from dynamo_core.testing.processes import Running, Stack
@@ -60,14 +61,16 @@ def refusal(stack: Stack, *words: object) -> list[str]:
 
 @pytest.mark.setting("engine_args_file")
 def test_an_engine_args_file_reaches_the_engine(stack: Stack, tmp_path: Path) -> None:
+    """The mocker answers 500, and nothing else, to what exceeds the length that its file allows."""
     file = tmp_path / "engine.json"
-    file.write_text('{"engine": {"block_size": 8, "num_gpu_blocks": 77}}')
+    file.write_text('{"engine": {"max_model_len": 8}}')
     stack.frontend()
     mocker(stack, "--engine-args-file", file)
     stack.wait_ready()
-    found = "".join(path.read_text() for path in stack.discovery.rglob("*") if path.is_file())
-    assert '"kv_cache_block_size":8' in found
-    assert '"total_kv_blocks":77' in found
+    client = stack.client().with_options(max_retries=0)
+    with pytest.raises(openai.InternalServerError):
+        client.completions.create(model="mock", prompt="longer than eight", max_tokens=1)
+    assert client.completions.create(model="mock", prompt="hi", max_tokens=1).usage
 
 
 def test_an_engine_args_file_that_is_not_there(stack: Stack, tmp_path: Path) -> None:
