@@ -2,7 +2,9 @@
 
     python benchmarks/startup.py [-n RUNS]
 
-Prints the median of each figure, and its ratio to a bare interpreter run in the same session.
+Prints the median of each figure, and its ratio to a bare interpreter run in the same session. In an
+environment with an engine, its worker's help and configuration come too; next to them ai-dynamo's own
+`python -m dynamo.vllm --help` if that is installed.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from dynamo_core.ports import free_ports
@@ -35,6 +38,21 @@ COMMANDS = {
     "dynamo-frontend --show-config": ["-m", "dynamo_frontend", "--show-config"],
     "dynamo-mocker-worker --help": ["-m", "dynamo_mocker.worker", "--help"],
 }
+WITH_ENGINE = {
+    "vllm": {
+        "dynamo-vllm-worker --help": ["-m", "dynamo_vllm.worker", "--help"],
+        "dynamo-vllm-worker --show-config": ["-m", "dynamo_vllm.worker", "--model", "m", "--show-config"],
+        "vllm serve --help": ["-m", "vllm.entrypoints.cli.main", "serve", "--help"],
+        "ai-dynamo: python -m dynamo.vllm --help": ["-m", "dynamo.vllm", "--help"],
+    },
+    "sglang": {
+        "dynamo-sglang-worker --help": ["-m", "dynamo_sglang.worker", "--help"],
+        "dynamo-sglang-worker --show-config": ["-m", "dynamo_sglang.worker", "--model", "m", "--show-config"],
+        "sglang.launch_server --help": ["-m", "sglang.launch_server", "--help"],
+        "ai-dynamo: python -m dynamo.sglang --help": ["-m", "dynamo.sglang", "--help"],
+    },
+}
+"""What is measured where an engine is installed, next to how its own users start it."""
 MESSAGES = [{"role": "user", "content": "hi"}]
 
 
@@ -44,12 +62,28 @@ def main() -> None:
     )
     parser.add_argument("-n", type=int, default=7, metavar="RUNS", help="runs of each, default %(default)s")
     runs = parser.parse_args().n
-    figures = {name: median(runs, lambda words=words: run(words)) for name, words in COMMANDS.items()}
+    commands = COMMANDS | _that_run(
+        {n: words for engine, more in WITH_ENGINE.items() if find_spec(engine) for n, words in more.items()}
+    )
+    figures = {name: median(runs, lambda words=words: run(words)) for name, words in commands.items()}
     figures["frontend and mocker, cold to first answer"] = median(runs, first_answer)
     base = figures["bare interpreter"]
     print(f"median of {runs} runs, in seconds, and as a multiple of a bare interpreter")
     for name, seconds in figures.items():
         print(f"  {name:<50} {seconds:7.3f}  {seconds / base:6.1f}")
+
+
+def _that_run(commands: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Those that end well once; the others are named, so that no figure is missing in silence."""
+    found = {}
+    for name, words in commands.items():
+        result = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+        if result.returncode == 0:
+            found[name] = words
+        else:
+            reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
+            print(f"not measured: {name}: {reason[:120]}")
+    return found
 
 
 def median(runs: int, measure: Callable[[], float]) -> float:

@@ -27,9 +27,9 @@ RUN_ELSEWHERE = {
     "pip uninstall": "tools/install_engine.py leaves the same packages out",
     "python3 examples/hello": "tests/test_examples.py",
     "git ": "a release, which no test makes",
-    "DYN_DRAIN_TIMEOUT=60 dynamo-vllm-worker": "packages/dynamo-vllm/tests/test_args.py, where vLLM is",
-    "dynamo-vllm-worker --help=engine": "packages/dynamo-vllm/tests/test_args.py, where vLLM is",
-    "dynamo-vllm-worker --help=max-model-len": "packages/dynamo-vllm/tests/test_args.py, where vLLM is",
+    "DYN_DRAIN_TIMEOUT=60 dynamo-vllm-worker": "packages/dynamo-vllm/tests/test_vllm_documentation.py",
+    "dynamo-vllm-worker --help=engine": "packages/dynamo-vllm/tests/test_vllm_documentation.py",
+    "dynamo-vllm-worker --help=max-model-len": "packages/dynamo-vllm/tests/test_vllm_documentation.py",
     "python tools/reference.py": "below, with --check",
 }
 """Commands by how they begin, and where they are run."""

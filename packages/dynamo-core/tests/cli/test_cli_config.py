@@ -67,6 +67,12 @@ def test_show_for_machines(graph: Path, style: str, load: object) -> None:
     }
 
 
+def test_serve_shows_the_same(graph: Path) -> None:
+    command = [sys.executable, "-m", "dynamo_core.cli.main", "serve", str(graph), "--show-config"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert result.stdout == config("show", graph).stdout
+
+
 def test_show_masks_secrets(graph: Path) -> None:
     shown = config("show", graph, "--Common.nats-server", "nats://me:hunter2@host")
     assert "********" in shown.stdout
@@ -120,7 +126,7 @@ def test_diff_of_a_default_that_is_written_out_is_nothing(graph: Path, tmp_path:
 def test_diff_masks_secrets(graph: Path, tmp_path: Path) -> None:
     other = write(tmp_path / "other.yaml", GRAPH + "  nats-server: nats://me:hunter2@host\n")
     found = config("diff", graph, other)
-    assert found.stdout.startswith("Worker.nats-server: ******** (default) -> ******** (")
+    assert found.stdout.startswith("Worker.nats-server: nats://127.0.0.1:4222 (default) -> ******** (")
 
 
 def test_schema_takes_the_graph_and_refuses_mistakes(graph: Path) -> None:

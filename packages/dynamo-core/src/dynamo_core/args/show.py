@@ -13,7 +13,7 @@ from dynamo_core import environment
 from dynamo_core.args.engine import EngineOptions, is_secret
 from dynamo_core.args.foreign import foreign_variables
 from dynamo_core.args.origins import Origin
-from dynamo_core.args.settings import Settings, declarations
+from dynamo_core.args.settings import Declaration, Settings, declarations
 from dynamo_core.environment import Variable
 
 if TYPE_CHECKING:
@@ -74,9 +74,15 @@ def dump(arguments: Arguments[Any], engine: Sequence[Row]) -> str:
 def setting_rows(arguments: Arguments[Any]) -> list[Row]:
     """The component's own settings."""
     return [
-        Row(d.key, _plain(getattr(arguments.settings, name)), arguments.origins[name], d.secret)
+        Row(d.key, _plain(getattr(arguments.settings, name)), origin, hides(d, origin))
         for name, d in declarations(type(arguments.settings)).items()
+        for origin in (arguments.origins[name],)
     ]
+
+
+def hides(declared: Declaration, origin: Origin) -> bool:
+    """Whether a value must not be shown: a default is in the documentation, so it may."""
+    return declared.secret and origin.kind != "default"
 
 
 def _as_text(arguments: Arguments[Any], engine: Sequence[Row], variables: Sequence[Variable]) -> str:

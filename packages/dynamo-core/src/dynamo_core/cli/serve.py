@@ -6,6 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from dynamo_core.cli.config import show
 from dynamo_core.cli.parser import OVERRIDES, CommandParser
 from dynamo_core.deploy.graph import read_graph, split_overrides
 from dynamo_core.deploy.plan import make_plan
@@ -32,6 +33,11 @@ def build_parser() -> CommandParser:
     parser.add_argument("file", type=Path, metavar="FILE", help="the graph")
     parser.add_argument("--dry-run", action="store_true", help="print the commands and exit")
     parser.add_argument(
+        "--show-config",
+        action="store_true",
+        help="print every value with its source, as `dynamo config show`",
+    )
+    parser.add_argument(
         "--start-timeout", type=seconds, default=600.0, metavar="SECONDS", help="default %(default)s"
     )
     parser.add_argument(
@@ -49,6 +55,8 @@ def main(argv: list[str]) -> int:
     options = build_parser().parse_args(words)
     if options.drain_timeout is not None:
         overrides.append(f"--Common.drain-timeout={options.drain_timeout}")
+    if options.show_config:
+        return show(options.file, "text", changed=False, overrides=overrides)
     plan = make_plan(read_graph(options.file, overrides))
     if options.dry_run:
         for warning in plan.warnings:

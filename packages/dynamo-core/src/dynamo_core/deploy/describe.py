@@ -27,6 +27,7 @@ from dynamo_core import environment
 from dynamo_core.args.engine import is_secret
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.parser import Arguments, DynamoFlexibleArgumentParser, Values
+from dynamo_core.args.show import hides
 from dynamo_core.errors import UserError
 
 TIMEOUT = 180.0
@@ -211,7 +212,7 @@ def _settings(parser: DynamoFlexibleArgumentParser[Any], arguments: Arguments[An
         declared.key: {
             "value": getattr(arguments.settings, name),
             "origin": [arguments.origins[name].kind, arguments.origins[name].where],
-            "is_secret": declared.secret,
+            "is_secret": hides(declared, arguments.origins[name]),
             "env": declared.env,
             "default": parser.default_of(declared),
         }
