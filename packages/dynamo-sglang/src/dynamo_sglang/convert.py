@@ -12,6 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from dynamo_core.errors import InvalidArgument
+from dynamo_core.handlers.requests import (
+    end_tokens,
+    max_new_tokens,
+    refuse_beam_search,
+    the_constraint,
+)
 from dynamo_core.handlers.types import (
     Chunk,
     CompletionUsage,
@@ -156,7 +162,7 @@ def sampling_params(request: Request, *, defaults: Mapping[str, Any], limits: En
             f"min_p is not supported with --enable-deterministic-inference, but it is {params['min_p']}; "
             "set it to 0 or start the worker without that flag"
         )
-    params["max_new_tokens"] = _max_tokens(request, stop, defaults, limits)
+    params["max_new_tokens"] = _max_tokens(request, defaults, limits)
     if min_tokens := stop.get("min_tokens"):
         if min_tokens > params["max_new_tokens"]:
             raise InvalidArgument(
@@ -219,23 +225,7 @@ def _refuse_unsupported(
     n = options.get("n")
     if n is not None and n < 1:
         raise InvalidArgument(f"n must be at least 1, but it is {n}")
-    if options.get("use_beam_search"):
-        raise InvalidArgument(
-            "use_beam_search is not supported: its sequences cannot be streamed; "
-            "leave it out and set n for more choices"
-        )
-    best_of = options.get("best_of") or n or 1
-    if best_of != (n or 1):
-        raise InvalidArgument(
-            f"best_of must equal n, since SGLang returns every sequence that it generates, "
-            f"but best_of is {best_of} and n is {n or 1}; set n alone"
-        )
-    length_penalty = options.get("length_penalty")
-    if length_penalty not in (None, 1.0):
-        raise InvalidArgument(
-            f"length_penalty belongs to beam search, which is not supported, but it is {length_penalty}; "
-            "leave it out"
-        )
+    refuse_beam_search(options, "SGLang", "its sequences cannot be streamed")
     seed = options.get("seed")
     if seed is not None and not limits.deterministic:
         raise InvalidArgument(
@@ -257,35 +247,17 @@ def _refuse_unsupported(
             raise InvalidArgument(f"{name} is not supported by SGLang; leave it out")
 
 
-def _max_tokens(
-    request: Request, stop: StopConditions, defaults: Mapping[str, Any], limits: EngineLimits
-) -> int:
-    """How many tokens to generate at most: a number that no prompt could ever leave room for is refused,
-    one that this prompt leaves no room for is cut down to what is left."""
+def _max_tokens(request: Request, defaults: Mapping[str, Any], limits: EngineLimits) -> int:
     prompt_len = len(request["token_ids"])
     if prompt_len > limits.longest_prompt:
         raise InvalidArgument(limits.too_long(prompt_len))
     left = limits.left_by(prompt_len)
-    wanted = stop.get("max_tokens")
-    if wanted is None:
-        default: int = defaults.get("max_new_tokens", left)
-        return min(left, default)
-    if wanted > limits.context_len:
-        raise InvalidArgument(
-            f"max_tokens must not be greater than the model's context of {limits.context_len} tokens, "
-            f"but it is {wanted}; ask for fewer, or leave it out to use what the prompt leaves"
-        )
-    return min(left, wanted)
+    default = defaults.get("max_new_tokens")
+    return max_new_tokens(request, context=limits.context_len, left=left, default=default)
 
 
 def _stop_token_ids(request: Request, stop: StopConditions) -> list[int]:
-    """Every token that ends the output. SGLang emits the token that it stopped at, whichever list it came
-    from, and it stays in the chunk: the frontend hides it from the text and counts it."""
-    ids = {
-        *(stop.get("stop_token_ids") or ()),
-        *(stop.get("stop_token_ids_visible") or ()),
-        *(stop.get("stop_token_ids_hidden") or ()),
-    }
+    ids = end_tokens(request)
     eos = set(request.get("eos_token_ids") or ())
     if not stop.get("ignore_eos"):
         return sorted(ids | eos)
@@ -299,14 +271,9 @@ def _stop_token_ids(request: Request, stop: StopConditions) -> list[int]:
 
 def _constraint(guided: GuidedDecoding, limits: EngineLimits) -> dict[str, str]:
     """The one constraint under SGLang's name; empty if there is none."""
-    given: dict[str, Any] = {name: value for name in _CONSTRAINTS if (value := guided.get(name)) is not None}
+    given: dict[str, Any] = dict(the_constraint(guided))
     if not given:
         return {}
-    if len(given) > 1:
-        raise InvalidArgument(
-            f"guided decoding takes one of {', '.join(_CONSTRAINTS)}, "
-            f"but {' and '.join(given)} are set; keep one"
-        )
     if guided.get("whitespace_pattern") is not None:
         raise InvalidArgument(
             "whitespace_pattern is not an option of a request in SGLang; leave it out, "

@@ -15,6 +15,12 @@ from vllm.outputs import CompletionOutput, RequestOutput
 from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
 
 from dynamo_core.errors import InvalidArgument
+from dynamo_core.handlers.requests import (
+    end_tokens,
+    max_new_tokens,
+    refuse_beam_search,
+    the_constraint,
+)
 from dynamo_core.handlers.types import (
     Chunk,
     CompletionUsage,
@@ -38,7 +44,6 @@ _SAME_IN_VLLM = (
     "repetition_penalty",
     "seed",
 )
-_CONSTRAINTS = ("json", "regex", "choice", "grammar", "structural_tag")
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     # An end token is a "stop" too: the frontend shows clients the same for both, and a prefill worker's
@@ -76,7 +81,7 @@ def sampling_params(request: Request, *, defaults: Mapping[str, Any], max_model_
     chosen = {name: value for name in _SAME_IN_VLLM if (value := options.get(name)) is not None}
     with engine_errors():
         return SamplingParams(
-            **{**defaults, **chosen, "max_tokens": _max_tokens(request, stop, defaults, max_model_len)},
+            **{**defaults, **chosen, "max_tokens": _max_tokens(request, defaults, max_model_len)},
             min_tokens=stop.get("min_tokens") or 0,
             stop_token_ids=_stop_token_ids(request, stop),
             ignore_eos=bool(stop.get("ignore_eos")),
@@ -92,34 +97,14 @@ def sampling_params(request: Request, *, defaults: Mapping[str, Any], max_model_
 
 
 def _refuse_unsupported(options: SamplingOptions, extra: Mapping[str, Any]) -> None:
-    n = options.get("n") or 1
-    best_of = options.get("best_of") or n
-    length_penalty = options.get("length_penalty")
-    if options.get("use_beam_search"):
-        raise InvalidArgument(
-            "use_beam_search is not supported: vLLM's engine samples; leave it out and set n for more choices"
-        )
-    if best_of != n:
-        raise InvalidArgument(
-            f"best_of must equal n, since vLLM returns every sequence that it generates, "
-            f"but best_of is {best_of} and n is {n}; set n alone"
-        )
-    if length_penalty not in (None, 1.0):
-        raise InvalidArgument(
-            f"length_penalty belongs to beam search, which is not supported, but it is {length_penalty}; "
-            "leave it out"
-        )
+    refuse_beam_search(options, "vLLM", "vLLM's engine samples")
     if extra.get("bad_words_token_ids"):
         raise InvalidArgument(
             "bad_words_token_ids is not supported: vLLM bans words only as text; leave it out"
         )
 
 
-def _max_tokens(
-    request: Request, stop: StopConditions, defaults: Mapping[str, Any], max_model_len: int
-) -> int:
-    """How many tokens to generate at most. As `vllm serve` does it: a number that no prompt could ever
-    leave room for is refused, one that this prompt leaves no room for is cut down to what is left."""
+def _max_tokens(request: Request, defaults: Mapping[str, Any], max_model_len: int) -> int:
     prompt_len = len(request["token_ids"])
     left = max_model_len - prompt_len
     if left < 1:
@@ -127,39 +112,18 @@ def _max_tokens(
             f"the prompt and at least one new token must fit into the model's context of {max_model_len} "
             f"tokens, but the prompt has {prompt_len}; shorten it, or raise max_model_len of the worker"
         )
-    wanted = stop.get("max_tokens")
-    if wanted is None:
-        default: int = defaults.get("max_tokens", left)
-        return min(left, default)
-    if wanted > max_model_len:
-        raise InvalidArgument(
-            f"max_tokens must not be greater than the model's context of {max_model_len} tokens, "
-            f"but it is {wanted}; ask for fewer, or leave it out to use what the prompt leaves"
-        )
-    return min(left, wanted)
+    return max_new_tokens(request, context=max_model_len, left=left, default=defaults.get("max_tokens"))
 
 
 def _stop_token_ids(request: Request, stop: StopConditions) -> list[int]:
-    """Every token that ends the output. vLLM emits the token that it stopped at, whichever list it came
-    from, and it stays in the chunk: the frontend hides it from the text and counts it."""
-    ids = {
-        *(stop.get("stop_token_ids") or ()),
-        *(stop.get("stop_token_ids_visible") or ()),
-        *(stop.get("stop_token_ids_hidden") or ()),
-    }
-    eos = set(request.get("eos_token_ids") or ())
+    ids, eos = end_tokens(request), set(request.get("eos_token_ids") or ())
     return sorted(ids - eos if stop.get("ignore_eos") else ids | eos)
 
 
 def _structured_outputs(guided: GuidedDecoding) -> StructuredOutputsParams | None:
-    constraints = {name: value for name in _CONSTRAINTS if (value := guided.get(name)) is not None}
+    constraints: dict[str, Any] = dict(the_constraint(guided))
     if not constraints:
         return None
-    if len(constraints) > 1:
-        raise InvalidArgument(
-            f"guided decoding takes one of {', '.join(_CONSTRAINTS)}, "
-            f"but {' and '.join(constraints)} are set; keep one"
-        )
     tag = constraints.get("structural_tag")
     if tag is not None and not isinstance(tag, str):
         constraints["structural_tag"] = json.dumps(tag)
