@@ -39,6 +39,7 @@ MODULES = {
     "dynamo-mocker-worker": "dynamo_mocker.worker",
     "dynamo-vllm-worker": "dynamo_vllm.worker",
     "dynamo-sglang-worker": "dynamo_sglang.worker",
+    "dynamo-trtllm-worker": "dynamo_trtllm.worker",
 }
 
 

@@ -19,7 +19,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
-ENGINES = {"dynamo-vllm": "vllm", "dynamo-sglang": "sglang"}
+ENGINES = {"dynamo-vllm": "vllm", "dynamo-sglang": "sglang", "dynamo-trtllm": "tensorrt-llm"}
 PACKAGES = ["dynamo-core", "dynamo-frontend", "dynamo-mocker", *ENGINES]
 PLAIN = [name for name in PACKAGES if name not in ENGINES]
 MODULES = {
@@ -28,6 +28,7 @@ MODULES = {
     "dynamo-mocker": ["dynamo_mocker.worker"],
     "dynamo-vllm": ["dynamo_vllm.worker"],
     "dynamo-sglang": ["dynamo_sglang.worker"],
+    "dynamo-trtllm": ["dynamo_trtllm.worker"],
 }
 SCRIPTS = {
     "dynamo-core": "dynamo",
@@ -35,8 +36,9 @@ SCRIPTS = {
     "dynamo-mocker": "dynamo-mocker-worker",
     "dynamo-vllm": "dynamo-vllm-worker",
     "dynamo-sglang": "dynamo-sglang-worker",
+    "dynamo-trtllm": "dynamo-trtllm-worker",
 }
-DISTRIBUTIONS = {"dynamo": "ai-dynamo-runtime", "yaml": "pyyaml"}
+DISTRIBUTIONS = {"dynamo": "ai-dynamo-runtime", "yaml": "pyyaml", "tensorrt_llm": "tensorrt-llm"}
 """Import names that differ from the name of what provides them."""
 IN_TESTING_ONLY = {"numpy", "safetensors"}
 """Imported by core's testing module where an engine has brought them."""

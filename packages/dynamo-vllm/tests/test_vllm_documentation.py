@@ -43,7 +43,7 @@ def test_the_worked_example() -> None:
 
 
 def test_the_file_of_the_example_is_the_one_shown() -> None:
-    file = (ROOT / "examples/settings/worker.yaml").read_text(encoding="utf-8")
+    file = (ROOT / "docs/worker.yaml").read_text(encoding="utf-8")
     assert f"```yaml\n{file.partition(chr(10))[2]}```" in PAGE
 
 

@@ -53,17 +53,14 @@ def check_model(model: str) -> None:
 
 
 @contextlib.contextmanager
-def engine_import(engine: str, package: str) -> Iterator[None]:
-    """Wrap the import of an engine: if it is not installed, `UserError` says what to install."""
+def engine_import(engine: str, fix: str) -> Iterator[None]:
+    """Wrap the import of an engine: if it is not installed, `UserError` says `fix`, how to install it."""
     try:
         yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != engine:
             raise
-        raise UserError(
-            f"{engine} is not installed in {sys.prefix}",
-            fix=f"pip install {package}; its README says how without a GPU",
-        ) from None
+        raise UserError(f"{engine} is not installed in {sys.prefix}", fix=fix) from None
 
 
 def _is_path(model: str) -> bool:

@@ -7,6 +7,8 @@ import argparse
 from dynamo_core.args import ComponentSettings, Engine, ModelSettings, RuntimeSettings
 from dynamo_core.models import engine_import
 
+INSTALL = "pip install dynamo-sglang; its README says how without a GPU"
+
 
 class SglangSettings(ModelSettings, ComponentSettings, RuntimeSettings):
     "The settings of an SGLang component"
@@ -14,7 +16,7 @@ class SglangSettings(ModelSettings, ComponentSettings, RuntimeSettings):
 
 def build_parser() -> argparse.ArgumentParser:
     """A parser with SGLang's options; imports SGLang."""
-    with engine_import("sglang", package="dynamo-sglang"):
+    with engine_import("sglang", fix=INSTALL):
         from sglang.srt.server_args import ServerArgs
     parser = argparse.ArgumentParser(prog="sglang", add_help=False, allow_abbrev=False)
     ServerArgs.add_cli_args(parser)

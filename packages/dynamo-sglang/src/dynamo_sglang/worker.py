@@ -19,7 +19,7 @@ from dynamo_core.models import check_model, engine_import
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.context import Context
 from dynamo_core.runtime.variables import runtime_variables
-from dynamo_sglang.args import SGLANG, SglangSettings
+from dynamo_sglang.args import INSTALL, SGLANG, SglangSettings
 
 if TYPE_CHECKING:
     from sglang import Engine
@@ -67,7 +67,7 @@ class SglangWorker(BaseWorker):
         )
 
     def _build(self) -> Engine:
-        with engine_import("sglang", package="dynamo-sglang"):
+        with engine_import("sglang", fix=INSTALL):
             from dynamo_sglang.engine import start_engine
 
         return start_engine(self.options)

@@ -9,6 +9,8 @@ from dynamo_core.environment import Variable
 from dynamo_core.models import engine_import
 from dynamo_core.runtime.variables import runtime_variables
 
+INSTALL = "pip install dynamo-vllm; its README says how without a GPU"
+
 
 class VllmSettings(ModelSettings, ComponentSettings, RuntimeSettings):
     "The settings of a vLLM component"
@@ -30,7 +32,7 @@ def variables(settings: VllmSettings) -> list[Variable]:
 
 def build_parser() -> argparse.ArgumentParser:
     """vLLM's own parser; imports vLLM."""
-    with engine_import("vllm", package="dynamo-vllm"):
+    with engine_import("vllm", fix=INSTALL):
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.utils.argparse_utils import FlexibleArgumentParser
     return AsyncEngineArgs.add_cli_args(

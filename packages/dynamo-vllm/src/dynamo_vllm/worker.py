@@ -18,7 +18,7 @@ from dynamo_core.handlers.engine_processes import EngineProcesses
 from dynamo_core.models import check_model, engine_import
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.context import Context
-from dynamo_vllm.args import VLLM, VllmSettings, variables, vllm_variables
+from dynamo_vllm.args import INSTALL, VLLM, VllmSettings, variables, vllm_variables
 
 if TYPE_CHECKING:
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -62,7 +62,7 @@ class VllmWorker(BaseWorker):
         )
 
     def _build(self) -> AsyncLLM:
-        with engine_import("vllm", package="dynamo-vllm"):
+        with engine_import("vllm", fix=INSTALL):
             from dynamo_vllm.engine import start_engine
 
         return start_engine(self.options)
