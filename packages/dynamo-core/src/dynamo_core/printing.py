@@ -1,8 +1,9 @@
-"""Printing for commands whose output may be cut off, as by `| head`."""
+"""What commands print: output that may be cut off, as by `| head`, and errors of any number."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 
@@ -14,3 +15,17 @@ def emit(text: str) -> None:
         # What is left in the buffer would fail again, and loudly, when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+
+
+def complain(prog: str, problems: str) -> None:
+    """Print an error to stderr: one in a line, several in a list below their number.
+
+    Lines that begin with a space belong to the problem before them.
+    """
+    found = re.split(r"\n(?! )", problems)
+    if len(found) == 1:
+        print(f"{prog}: error: {problems}", file=sys.stderr)
+        return
+    print(f"{prog}: error: {len(found)} problems", file=sys.stderr)
+    for problem in found:
+        print("\n".join(f"  {line}" for line in problem.splitlines()), file=sys.stderr)

@@ -35,7 +35,9 @@ def test_help_tells_every_setting_with_its_default_and_variable() -> None:
     found = {entry.split()[0].strip(","): " ".join(entry.split()) for entry in entries}
     for declared in declarations(ScriptedSettings).values():
         default = {"model": "required", "component": "default scripted"}.get(declared.name)
-        default = default or f"default {plain(declared.default)}"
+        default = default or (
+            "no default" if declared.default is None else f"default {plain(declared.default)}"
+        )
         explained = f"{declared.help} [{default}; {declared.env}]"
         assert explained in found[declared.flag]
 
@@ -93,3 +95,15 @@ def test_a_mistake_in_a_file_names_its_line(tmp_path: Path) -> None:
     assert result.returncode == 2
     assert f"found 'slow' (from {file}:2)" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_several_mistakes_are_counted_and_listed() -> None:
+    result = call("--model", "m", "--log-level", "loud", "-f", "nowhere.yaml", "--endpont=e")
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
+        f"python -m {MODULE}: error: 3 problems",
+        "  unknown flag '--endpont'; did you mean --endpoint?",
+        "  cannot read nowhere.yaml: No such file or directory",
+        "    fix: check the path and its permissions",
+        "  log-level: input should be 'debug', 'info', 'warning' or 'error'; found 'loud' (from --log-level)",
+    ]

@@ -134,7 +134,8 @@ def _usage(declared: Declaration) -> str:
 def _facts(declared: Declaration, parser: DynamoFlexibleArgumentParser[Any]) -> str:
     default = parser.default_of(declared)
     is_required = declared.required and default is None
-    facts = ["required" if is_required else f"default {plain(default)}", declared.env]
+    known = "no default" if default is None else f"default {plain(default)}"
+    facts = ["required" if is_required else known, declared.env]
     return f"[{'; '.join(facts)}]"
 
 
@@ -144,7 +145,10 @@ def _setting(page: _Page, declared: Declaration, parser: DynamoFlexibleArgumentP
     page.lines.append("")
     facts = [
         ("topic", declared.group),
-        ("default", "none: it is required" if declared.required and default is None else plain(default)),
+        (
+            "default",
+            "none" + (": it is required" if declared.required else "") if default is None else plain(default),
+        ),
         ("allowed", allowed(declared)),
         ("flag", _usage(declared)),
         ("variable", declared.env),

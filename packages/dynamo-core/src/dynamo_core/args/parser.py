@@ -24,7 +24,7 @@ from dynamo_core.args.suggest import nearest
 from dynamo_core.deploy.deployment import BaseDeployment
 from dynamo_core.environment import Variable
 from dynamo_core.errors import UserError
-from dynamo_core.printing import emit
+from dynamo_core.printing import complain, emit
 
 S = TypeVar("S", bound=Settings)
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class DynamoFlexibleArgumentParser(Generic[S]):
                 self._show(arguments, line)
                 raise SystemExit(0)
         except UserError as error:
-            print(f"{self.prog}: error: {error}", file=sys.stderr)
+            complain(self.prog, str(error))
             raise SystemExit(error.exit_code) from None
         self._announce(arguments)
         return arguments

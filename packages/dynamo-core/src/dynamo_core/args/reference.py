@@ -33,7 +33,8 @@ def _table(settings: Iterable[Declaration], parser: DynamoFlexibleArgumentParser
     lines = ["| Flag and file key | Default | Variable | Allowed | |", "| --- | --- | --- | --- | --- |"]
     for declared in settings:
         default = parser.default_of(declared)
-        text = "required" if declared.required and default is None else f"`{_default(default)}`"
+        none = "required" if declared.required else ""
+        text = none if default is None else f"`{_default(default)}`"
         flag = declared.flag if not declared.is_switch else f"{declared.flag}`, `{declared.negated_flag}"
         lines.append(
             f"| `{flag}` | {text} | `{declared.env}` | {_cell(allowed(declared))} | {_cell(declared.help)} |"

@@ -8,6 +8,7 @@ import sys
 from dynamo_core import __version__
 from dynamo_core.args.suggest import nearest
 from dynamo_core.errors import UserError
+from dynamo_core.printing import complain
 
 COMMANDS = {
     "serve": "Start all components of a YAML file on this machine.",
@@ -26,12 +27,12 @@ def main(argv: list[str] | None = None) -> None:
         except KeyboardInterrupt:
             raise SystemExit(130) from None
         except UserError as error:
-            print(f"dynamo {words[0]}: error: {error}", file=sys.stderr)
+            complain(f"dynamo {words[0]}", str(error))
             raise SystemExit(error.exit_code) from None
     if words and words[0] == "--version":
         print(f"dynamo {__version__}")
         return
-    listing = "\n".join(f"  {name:<8} {text}" for name, text in COMMANDS.items())
+    listing = "\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())
     usage = f"usage: dynamo COMMAND …\n\ncommands:\n{listing}\n\n`dynamo COMMAND --help` tells more."
     if words and words[0] not in ("-h", "--help"):
         print(
