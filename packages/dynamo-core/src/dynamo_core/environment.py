@@ -44,20 +44,26 @@ def wants_colour(*, is_terminal: bool) -> bool:
     return bool(os.environ.get("FORCE_COLOR")) or (is_terminal and os.environ.get("TERM") != "dumb")
 
 
+def conflicts(variables: Iterable[Variable]) -> list[str]:
+    """One problem for each variable that is set to something else, where no setting of ours has
+    weighed the two: the value that somebody chose is never replaced in silence."""
+    return [
+        f"{variable.name} is set to {present!r}, but this component needs {variable.value!r} "
+        f"({variable.why})\n  fix: unset {variable.name}"
+        for variable in variables
+        if not variable.yields and not variable.setting
+        if (present := os.environ.get(variable.name)) not in (None, variable.value)
+    ]
+
+
 def publish(variables: Iterable[Variable]) -> None:
     """Set variables for the libraries in this process; call it before they are loaded.
 
-    Raises `UserError` if one of them is set to something else and no setting of ours has weighed
-    the two: the value that somebody chose is never replaced in silence.
+    Raises `UserError` for conflicts, and then sets nothing.
     """
+    variables = list(variables)
+    if problems := conflicts(variables):
+        raise UserError("\n".join(problems))
     for variable in variables:
-        present = os.environ.get(variable.name)
-        if variable.yields and present is not None:
-            continue
-        if present is not None and present != variable.value and not variable.setting:
-            raise UserError(
-                f"{variable.name} is set to {present!r}, but this component needs {variable.value!r} "
-                f"({variable.why})",
-                fix=f"unset {variable.name}",
-            )
-        os.environ[variable.name] = variable.value
+        if not (variable.yields and variable.name in os.environ):
+            os.environ[variable.name] = variable.value

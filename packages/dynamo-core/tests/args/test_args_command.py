@@ -60,7 +60,8 @@ def test_show_config_masks_secrets_and_starts_nothing() -> None:
     shown = call("--model", "nowhere", "--nats-server", "nats://user:hunter2@host", "--show-config")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "hunter2" not in shown.stdout
-    found = dict(line.split(" = ") for line in shown.stdout.splitlines())
+    own = shown.stdout.partition("\nenvironment that this process sets")[0]
+    found = dict(line.split(" = ") for line in own.splitlines())
     values = {key.strip(): value.split() for key, value in found.items()}
     assert values["nats-server"] == ["********", "--nats-server"]
     assert values["model"] == ["nowhere", "--model"]

@@ -92,7 +92,8 @@ def test_a_component_stops_at_a_conflict(stack: Stack) -> None:
     )
     assert worker.wait() == 2
     assert worker.lines == [
-        "error: DYN_TCP_RESPONSE_STREAM_HOST is set to '10.0.0.1', but this component needs '127.0.0.1' "
+        "python -m dynamo_core.testing.scripted: error: "
+        "DYN_TCP_RESPONSE_STREAM_HOST is set to '10.0.0.1', but this component needs '127.0.0.1' "
         "(address that other components reach this one at)",
         "  fix: unset DYN_TCP_RESPONSE_STREAM_HOST",
     ]

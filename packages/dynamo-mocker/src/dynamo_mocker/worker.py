@@ -21,7 +21,6 @@ from dynamo_core.errors import UserError
 from dynamo_core.models import check_model
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.mocker import serve_mocker
-from dynamo_core.runtime.variables import runtime_variables
 
 
 class MockerSettings(Settings):
@@ -45,7 +44,6 @@ def parser() -> DynamoFlexibleArgumentParser[MockerWorkerSettings]:
     return DynamoFlexibleArgumentParser(
         MockerWorkerSettings,
         Deployment,
-        variables=runtime_variables,
         description="The runtime's simulated engine as a worker.",
     )
 

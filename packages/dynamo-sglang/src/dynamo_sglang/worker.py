@@ -18,7 +18,6 @@ from dynamo_core.handlers.engine_processes import EngineProcesses
 from dynamo_core.models import check_model, engine_import
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.context import Context
-from dynamo_core.runtime.variables import runtime_variables
 from dynamo_sglang.args import INSTALL, SGLANG, SglangSettings
 
 if TYPE_CHECKING:
@@ -111,7 +110,6 @@ def parser() -> DynamoFlexibleArgumentParser[SglangSettings]:
         SglangSettings,
         Deployment,
         engine=SGLANG,
-        variables=runtime_variables,
         description="SGLang as a worker that serves whole requests.",
     )
 

@@ -1,6 +1,7 @@
 """Settings that are declared once and know where their values came from."""
 
-from dynamo_core.args.engine import Engine, EngineOptions
+from dynamo_core.args.engine import Engine
+from dynamo_core.args.engine_options import EngineOptions
 from dynamo_core.args.groups import (
     ComponentSettings,
     ModelSettings,

@@ -11,7 +11,7 @@ import copy
 from typing import Any
 
 from dynamo_core.args.command_line import FORMATS
-from dynamo_core.args.engine import EngineParser
+from dynamo_core.args.engine_parser import EngineParser
 from dynamo_core.args.help import ENGINE, topics_of
 from dynamo_core.args.parser import DynamoFlexibleArgumentParser
 from dynamo_core.errors import UserError

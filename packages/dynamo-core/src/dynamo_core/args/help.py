@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from dynamo_core import environment
-from dynamo_core.args.engine import EngineParser, is_switch, key_of
+from dynamo_core.args.engine_parser import EngineParser
+from dynamo_core.args.engine_words import is_switch, key_of
 from dynamo_core.args.settings import Declaration
 from dynamo_core.args.suggest import with_hint
 from dynamo_core.errors import UserError

@@ -15,9 +15,11 @@ from pydantic import ValidationError
 from dynamo_core import environment, logs
 from dynamo_core.args.command_line import OWN_FLAGS, CommandLine, read_command_line
 from dynamo_core.args.config_files import FileValues, read_config_files, take
-from dynamo_core.args.engine import Engine, EngineOption, EngineOptions, EngineParser, EngineValue
+from dynamo_core.args.engine import Engine, EngineOption, EngineValue
+from dynamo_core.args.engine_options import EngineOptions
+from dynamo_core.args.engine_parser import EngineParser
 from dynamo_core.args.foreign import unknown_variables
-from dynamo_core.args.groups import StatusSettings
+from dynamo_core.args.groups import RuntimeSettings, StatusSettings
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.settings import Declaration, Settings, declarations
 from dynamo_core.args.suggest import nearest
@@ -68,7 +70,7 @@ class DynamoFlexibleArgumentParser(Generic[S]):
     Flags follow from the declarations of `settings`. With `engine`, flags and file keys that are
     not among them are that engine's; without, they are errors. An engine is imported for them only
     where its own parser is needed, and never for plain `--help`. `variables` tells what environment
-    the settings make the process set, for `--show-config`.
+    the settings make the process set; what the Rust runtime needs if it is left out.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class DynamoFlexibleArgumentParser(Generic[S]):
         self.deployment = deployment
         self.engine = engine
         self.description = description
-        self.variables = variables
+        self.variables = variables or _usual_variables
         self.declared = declarations(settings)
         self.prog = _prog()
         if deployment:
@@ -148,6 +150,8 @@ class DynamoFlexibleArgumentParser(Generic[S]):
         problems += unknown_variables(name.env for d in self.declared.values() for name in d.names)
         found = {n: self._lookup(d, line.flags, files.settings, warnings) for n, d in self.declared.items()}
         settings = self._validate({n: v for n, v in found.items() if n not in line.incomplete}, problems)
+        if settings is not None:
+            problems += environment.conflicts(self.variables(settings))
         options = (*self._deployed_options(), *files.engine_options, *line.engine_options)
         ours = OWN_KEYS | {d.key: getattr(settings, d.name, None) for d in self.declared.values()}
         engine = EngineOptions(self.engine, options, ours)
@@ -251,8 +255,7 @@ class DynamoFlexibleArgumentParser(Generic[S]):
         if line.dump:
             _write(Path(line.dump), dump(arguments, values))
         if line.show:
-            variables = self.variables(arguments.settings) if self.variables else ()
-            emit(show(arguments, values, variables, line.show))
+            emit(show(arguments, values, self.variables(arguments.settings), line.show))
 
     def _announce(self, arguments: Arguments[S]) -> None:
         if isinstance(arguments.settings, StatusSettings):
@@ -262,6 +265,12 @@ class DynamoFlexibleArgumentParser(Generic[S]):
         count = len(arguments.changed())
         subject = "1 value differs" if count == 1 else f"{count} values differ"
         logger.info("%s from the default; --show-config shows them", subject)
+
+
+def _usual_variables(settings: Settings) -> Sequence[Variable]:
+    from dynamo_core.runtime.variables import runtime_variables
+
+    return runtime_variables(settings) if isinstance(settings, RuntimeSettings) else ()
 
 
 def _engine_problems(options: EngineOptions) -> list[str]:

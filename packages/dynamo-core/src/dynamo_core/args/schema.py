@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from dynamo_core.args.engine import EngineParser, is_switch, key_of
+from dynamo_core.args.engine_parser import EngineParser
+from dynamo_core.args.engine_words import is_switch, key_of
 from dynamo_core.args.help import action_help
 from dynamo_core.args.parser import DynamoFlexibleArgumentParser
 

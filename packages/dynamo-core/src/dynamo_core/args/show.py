@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from dynamo_core import environment
-from dynamo_core.args.engine import EngineOptions, is_secret
+from dynamo_core.args.engine import is_secret
+from dynamo_core.args.engine_options import EngineOptions
 from dynamo_core.args.foreign import foreign_variables
 from dynamo_core.args.origins import Origin
 from dynamo_core.args.settings import Declaration, Settings, declarations

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from dynamo_core.args.engine import as_words
+from dynamo_core.args.engine_words import as_words
 from dynamo_core.args.parser import Values
 from dynamo_core.args.suggest import with_hint
 from dynamo_core.deploy.deployment import RESOURCES

@@ -45,8 +45,6 @@ def variables_of(components: Mapping[str, str]) -> list[UsedVariable]:
 
 def _written(parser: DynamoFlexibleArgumentParser[Any]) -> Iterator[Variable]:
     """What is set with the defaults, and with each choice of each setting, as some depends on them."""
-    if parser.variables is None:
-        return
     defaults = {name: parser.default_of(declared) for name, declared in parser.declared.items()}
     variants = [(n, choice) for n, declared in parser.declared.items() for choice in declared.choices]
     for change in [{}, *({name: choice} for name, choice in variants)]:
