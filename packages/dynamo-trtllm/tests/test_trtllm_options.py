@@ -71,8 +71,8 @@ def test_all_problems_at_once() -> None:
     assert str(caught.value).splitlines() == [
         "max-batch-size: Input should be greater than 0; found '0' (from --max-batch-size)",
         "tokenizer-mode: input should be one of auto, slow; found 'fast' (from --tokenizer-mode)",
-        "kv-cache-config: free_gpu_memory_fraction: Input should be less than or equal to 1; "
-        "found '{free_gpu_memory_fraction: 2}' (from --kv-cache-config)",
+        "kv-cache-config: max_tokens: Input should be a valid integer, unable to parse string as an integer; "
+        "found '{max_tokens: many}' (from --kv-cache-config)",
     ]
 
 

@@ -10,7 +10,8 @@ import sys
 def emit(text: str) -> None:
     """Print to stdout. A reader that has gone is no error: the process ends with 0, as if it had read."""
     try:
-        print(text, flush=True)
+        encoding = sys.stdout.encoding or "utf-8"
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except BrokenPipeError:
         # What is left in the buffer would fail again, and loudly, when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -76,7 +76,7 @@ def test_references_inside_engine_values_are_replaced_too(
     file = write(tmp_path / "a.yaml", "adapters: ['\"${CACHE}/a\"']\noptions: {at: '${CACHE}'}\n")
     values, _ = parse("-f", file, engine=TOY).engine.read()
     assert {value.key: value.value for value in values} == {
-        "adapters": ["/cache/a"],
+        "adapters": ['"/cache/a"'],
         "options": {"at": "/cache"},
     }
     assert str(values[0].origin) == f"{file}:1 with ${{CACHE}}"

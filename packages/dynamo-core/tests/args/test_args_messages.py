@@ -160,7 +160,6 @@ def test_all_problems_are_told_at_once(tmp_path: Path, monkeypatch: pytest.Monke
             f"cannot read {missing}: No such file or directory",
             "  fix: check the path and its permissions",
             "unknown flag '--staus-port'; did you mean --status-port, --status-host?",
-            "--model is required: give the flag, or set DYN_MODEL",
             "drain-timeout: input should be greater than or equal to 0; found '-1' (from DYN_DRAIN_TIMEOUT)",
             f"log-level: input should be 'debug', 'info', 'warning' or 'error'; found 'loud' (from {file}:2)",
         ]

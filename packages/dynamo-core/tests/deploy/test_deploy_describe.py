@@ -94,8 +94,11 @@ def test_values_come_back_with_their_sources_and_as_words(tmp_path: Path) -> Non
     found = describe(str(file), sys.executable, {"size": 4, "depth": 7, "eager": False})
     assert (found.settings["size"].value, str(found.settings["size"].origin)) == (4, "agg.yaml:1")
     assert str(found.settings["loud"].origin) == "default"
-    assert {key: about.value for key, about in found.engine_options.items()} == {"depth": 7}
-    assert found.words == ("--size", "4", "--depth", "7")
+    assert {key: about.value for key, about in found.engine_options.items()} == {
+        "depth": 7,
+        "eager": False,
+    }
+    assert found.words == ("--size", "4", "--depth", "7", "--no-eager")
     assert found.problems == ()
 
 

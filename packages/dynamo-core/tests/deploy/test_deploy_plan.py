@@ -40,6 +40,7 @@ def build_parser():
     engine.add_argument("--sizes", type=int, nargs="+")
     engine.add_argument("--eager", action="store_true")
     engine.add_argument("--late", type=int)
+    engine.add_argument("--hf-token")
     return engine
 
 
@@ -181,6 +182,13 @@ def test_an_engines_section_lets_its_flags_through(tmp_path: Path, engine_compon
     )
 
 
+def test_a_secret_of_the_engine_is_not_put_into_a_command(tmp_path: Path, engine_component: Path) -> None:
+    text = f"Engine:\n  component: {engine_component.name}\n  hf-token: hunter2\n"
+    found = problems(tmp_path, text)
+    assert "hunter2" not in found
+    assert found.startswith(f"Engine: {tmp_path / 'graph.yaml'}:3: hf-token is a secret, and flags are seen")
+
+
 def test_replicas_of_the_class_can_be_overridden(tmp_path: Path, engine_component: Path) -> None:
     text = f"Engine: {{component: {engine_component.name}}}\n"
     assert len(plan_of(tmp_path, text, "--Engine.replicas=3").processes) == 3
@@ -222,7 +230,7 @@ def test_a_component_that_cannot_be_imported_and_all_other_problems(tmp_path: Pa
     assert "replicas must be a whole number" in found
 
 
-@pytest.mark.parametrize("value", ["abc", "", "true", "[1]"])
+@pytest.mark.parametrize("value", ["abc", "''", "true", "[1]"])
 def test_a_port_that_is_none(tmp_path: Path, value: str) -> None:
     found = problems(tmp_path, f"Frontend:\n  component: dynamo_frontend\n  http-port: {value}\n")
     assert f"{tmp_path / 'graph.yaml'}:3" in found

@@ -74,6 +74,7 @@ class _Reader:
 
     def read(self, argv: Sequence[str]) -> CommandLine:
         words = deque(argv)
+        last = ""
         while words:
             word = words.popleft()
             flag, equals, text = word.partition("=")
@@ -85,25 +86,41 @@ class _Reader:
             elif is_flag(word):
                 self._foreign(word, words)
             else:
-                self.found.problems.append(f"unexpected argument {word!r}")
+                self.found.problems.append(self._unexpected(word, last))
+            last = flag
         return self.found
+
+    def _unexpected(self, word: str, last: str) -> str:
+        if last in self.settings and self.settings[last][0].is_switch:
+            return f"{last} takes no value, found {word!r}"
+        if OWN_FLAGS.get(last) == OPTIONAL:
+            return f"unexpected argument {word!r}; a value of {last} is given as {last}={word}"
+        return f"unexpected argument {word!r}"
 
     def _own(self, flag: str, given: str | None, words: deque[str]) -> None:
         if OWN_FLAGS[flag] != OPTIONAL:
-            given = self._value(flag, given, words, "FILE")
+            given = self._value(flag, given or None, words if given is None else deque(), "FILE")
             if given is None:
                 return
         if flag in ("-f", "--config"):
             self.found.files.append(str(given))
         elif flag == "--dump-config":
+            self._once(flag, self.found.dump, str(given))
             self.found.dump = str(given)
         elif flag in ("-h", "--help"):
             self.found.help = given or ""
         elif given in (None, *FORMATS):
+            self._once(flag, self.found.show, given or "text")
             self.found.show = given or "text"
         else:
             problem = f"--show-config: {given!r} is no format; there are {', '.join(FORMATS)}"
             self.found.problems.append(with_hint(problem, str(given), FORMATS))
+
+    def _once(self, flag: str, present: str, given: str) -> None:
+        if present and present != given:
+            self.found.problems.append(
+                f"{flag} is given twice, as {present!r} and as {given!r}; keep one of the two"
+            )
 
     def _setting(self, flag: str, given: str | None, words: deque[str]) -> None:
         declared, name, switch = self.settings[flag]

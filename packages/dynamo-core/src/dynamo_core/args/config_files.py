@@ -27,6 +27,10 @@ class FileValues:
     engine_options: list[EngineOption] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    incomplete: set[str] = field(default_factory=set)
+    """Keys whose value could not be made out."""
+    is_unread: bool = False
+    """Whether a file could not be read at all, so that nobody knows what it gives."""
 
 
 def read_config_files(
@@ -40,11 +44,14 @@ def read_config_files(
     values = FileValues()
     for path in paths:
         try:
-            common, own = read_sections(path, module)
+            common, own = _sections(path, module)
         except UserError as error:
             values.problems.append(str(error))
+            values.is_unread = True
         else:
-            take(values, common, own, declared, has_engine=has_engine)
+            located_common = located(path, common, values.problems, values.incomplete)
+            located_own = located(path, own, values.problems, values.incomplete)
+            take(values, located_common, located_own, declared, has_engine=has_engine)
     return values
 
 
@@ -60,16 +67,18 @@ def take(
     known = {name.key: (setting, name) for setting in declared.values() for name in setting.names}
     for keys, is_common in ((common, True), (own, False)):
         for key, found in keys.items():
-            if is_common and key in own:
+            if found.value is None or (is_common and key in own):
                 continue
             if key in known:
-                _take_setting(values, *known[key], found, own)
+                _take_setting(values, *known[key], found, keys)
             elif has_engine:
                 flag = key if key.startswith("-") else f"--{key}"
                 option = EngineOption(flag, found.origin, value=found.value, is_common=is_common)
                 values.engine_options.append(option)
             elif not is_common:
-                values.problems.append(with_hint(f"{found.origin}: unknown key {key!r}", key, known))
+                values.problems.append(
+                    with_hint(f"{found.origin}: unknown key {key!r}", key, [*known, COMMON])
+                )
 
 
 def _take_setting(
@@ -85,22 +94,22 @@ def _take_setting(
     values.settings[setting.name] = found
 
 
-def read_sections(path: str, module: str) -> tuple[dict[str, Located], dict[str, Located]]:
-    """The `Common` keys of a file and the component's own. Raises `UserError` with every problem."""
+def _sections(path: str, module: str) -> tuple[dict[str, Entry], dict[str, Entry]]:
+    """The `Common` keys of a file and the component's own. Raises `UserError`."""
     tree = read_file(Path(path))
     entry = tree.pop(COMMON, Entry({}, 0, {}))
-    if not isinstance(entry.value, Mapping):
+    if entry.value is not None and not isinstance(entry.value, Mapping):
         raise UserError(f"{path}:{entry.line}: {COMMON} must be a section of keys, found {entry.value!r}")
-    own = _own_section(path, tree, module)
-    problems: list[str] = []
-    found = located(path, entry.children, problems), located(path, own, problems)
-    if problems:
-        raise UserError("\n".join(problems))
-    return found
+    return entry.children, _own_section(path, tree, module)
 
 
-def located(path: str, entries: Mapping[str, Entry], problems: list[str]) -> dict[str, Located]:
-    """The keys of one section with their lines, references to the environment replaced."""
+def located(
+    path: str, entries: Mapping[str, Entry], problems: list[str], incomplete: set[str] | None = None
+) -> dict[str, Located]:
+    """The keys of one section with their lines, references to the environment replaced.
+
+    Keys whose references lead nowhere are problems, and added to `incomplete`.
+    """
     found = {}
     for key, entry in entries.items():
         where = f"{path}:{entry.line}"
@@ -108,6 +117,8 @@ def located(path: str, entries: Mapping[str, Entry], problems: list[str]) -> dic
             value, used = expand(entry.value)
         except UserError as error:
             problems.append(f"{where}: {key}: {error}")
+            if incomplete is not None:
+                incomplete.add(key)
             continue
         if used:
             where += f" with ${{{'}, ${'.join(used)}}}"
@@ -119,6 +130,7 @@ def _own_section(path: str, tree: Mapping[str, Entry], module: str) -> dict[str,
     sections = {name: entry.children for name, entry in tree.items() if "component" in entry.children}
     if not sections:
         return dict(tree)
+    check_sections(path, tree)
     mine = [name for name, keys in sections.items() if _is_of(module, str(keys["component"].value))]
     if len(mine) != 1:
         which = f"{len(mine)} sections, {' and '.join(mine)}," if mine else "no section"
@@ -127,6 +139,16 @@ def _own_section(path: str, tree: Mapping[str, Entry], module: str) -> dict[str,
             fix="give a file with the keys of one component, or start the graph with dynamo serve",
         )
     return {key: entry for key, entry in sections[mine[0]].items() if key not in RESERVED}
+
+
+def check_sections(path: str, tree: Mapping[str, Entry]) -> None:
+    """Raise `UserError` for a key of a serve file that is no section."""
+    for name, entry in tree.items():
+        if not isinstance(entry.value, dict):
+            raise UserError(
+                f"{path}:{entry.line}: {name} must be a section with keys of its own, found {entry.value!r}",
+                fix=f"write settings for all components under {COMMON}:",
+            )
 
 
 def _is_of(module: str, component: str) -> bool:

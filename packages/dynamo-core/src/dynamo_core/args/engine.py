@@ -89,6 +89,8 @@ class EngineValue:
     """Plain data, as it would stand in a file."""
     words: tuple[str, ...]
     origin: Origin
+    is_common: bool = False
+    """Whether it stands under `Common` and nobody could tell if the engine knows it."""
 
     @property
     def is_part(self) -> bool:
@@ -98,4 +100,4 @@ class EngineValue:
 
 def is_secret(key: str) -> bool:
     """Whether an engine's option holds a secret; engines do not say so, their names do."""
-    return bool(_SECRET.search(key))
+    return bool(_SECRET.search(key.replace("_", "-")))

@@ -64,7 +64,8 @@ class EngineOptions:
         try:
             parser = self.parser()
         except UserError as error:
-            return [_as_written(option) for option in self.options], str(error)
+            written = {option.key: _as_written(option) for option in self.options}
+            return list(written.values()), str(error)
         values, problems = self.read(parser)
         if problems:
             raise UserError("\n".join(problems))
@@ -93,13 +94,15 @@ def _contradict(first: EngineValue, second: EngineValue) -> bool:
 
 
 def _twice(first: EngineValue, second: EngineValue) -> str:
+    if first.origin != second.origin:
+        return f"{first.origin} and {second.origin} contradict each other; keep one of the two"
     told = ["(hidden)" if is_secret(value.key) else repr(value.value) for value in (first, second)]
     return f"--{first.key} is given twice, as {told[0]} and as {told[1]}; keep one of the two"
 
 
 def _as_written(option: EngineOption) -> EngineValue:
     words = option.words or as_words(option.flag, option.value)
-    return EngineValue(option.key, option.key, option.given, words, option.origin)
+    return EngineValue(option.key, option.key, option.given, words, option.origin, option.is_common)
 
 
 def _parts_by_option(values: Iterable[EngineValue]) -> list[list[EngineValue]]:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
+import reprlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from dynamo_core.args.engine import Engine, EngineOption, EngineValue, is_secret
-from dynamo_core.args.engine_words import is_switch, joined, key_of, value_of, value_of_part, words_for
+from dynamo_core.args.engine_words import (
+    is_switch,
+    joined,
+    key_of,
+    metavar_of,
+    value_of,
+    value_of_part,
+    words_for,
+)
 from dynamo_core.args.suggest import with_hint
 from dynamo_core.errors import UserError
 
@@ -19,8 +28,11 @@ class _Refused(Exception):
     """The engine's parser ends the process after a mistake; here it must not."""
 
 
-_REFUSALS = (_Refused, ValueError, AssertionError, LookupError)
+_REFUSALS = (_Refused, ValueError, AssertionError, LookupError, RecursionError)
 """What engines' parsers raise for a value; argparse itself passes on all but the first two."""
+
+
+_KINDS = {"int": "expected a whole number", "float": "expected a number"}
 
 
 class EngineParser:
@@ -67,7 +79,9 @@ class EngineParser:
 
     def read(self, option: EngineOption) -> EngineValue | None:
         """What an option means, or None if it says nothing. Raises `UserError` with the problem."""
-        action = self._named(option.flag) or self._by_parsing(option.words or [option.flag])
+        action = self._named(option.flag)
+        if action is None and "=" not in option.flag:
+            action = self._by_parsing(option.words or [option.flag])
         if action is None:
             if option.is_common:
                 return None
@@ -90,7 +104,8 @@ class EngineParser:
         return ""
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """All of it at once. Raises `UserError`."""
+        """All of it at once, without the switches that are off by themselves. Raises `UserError`."""
+        words = [word for word in words if word in self.flags or not self._negated(word)]
         try:
             return self._parse(words)
         except _REFUSALS as error:
@@ -102,7 +117,13 @@ class EngineParser:
 
     def _named(self, flag: str) -> argparse.Action | None:
         base = flag.partition(".")[0]
-        return self.flags.get(base) or self.flags.get(base[:2] + base[2:].replace("_", "-"))
+        dashed = base[:2] + base[2:].replace("_", "-")
+        return self.flags.get(base) or self.flags.get(dashed) or self._negated(base)
+
+    def _negated(self, flag: str) -> argparse.Action | None:
+        """The switch that `--no-…` turns off, where the engine has no flag for that: it is off by itself."""
+        action = self.flags.get(f"--{flag.removeprefix('--no-')}") if flag.startswith("--no-") else None
+        return action if action and is_switch(action) else None
 
     def _by_parsing(self, words: Sequence[str]) -> argparse.Action | None:
         """A form that only the engine's parser knows, such as `-O3`."""
@@ -119,20 +140,27 @@ class EngineParser:
         """Raise `UserError` for an option that is not the user's to give."""
         for flag, key in self.forwarded.items():
             if action.dest == self.flags[flag].dest:
-                raise UserError(f"{option.origin}: {self.engine.name}'s {flag} is set by --{key}; give that")
+                raise UserError(f"{self._whose(option, flag)} is set by --{key}; give that")
         for key, forwarded in self.engine.shared.items():
             if forwarded is None and f"--{key}" in action.option_strings:
                 raise UserError(f"{option.origin}: {key} is ours alone; {self.engine.name} does not get it")
         for flag, why in self.engine.kept.items():
             if flag in action.option_strings:
-                raise UserError(f"{option.origin}: {self.engine.name}'s {flag} cannot be given: {why}")
+                raise UserError(f"{self._whose(option, flag)} cannot be given: {why}")
+
+    def _whose(self, option: EngineOption, flag: str) -> str:
+        """What the user wrote, and the engine's flag behind it where that is another."""
+        name = f"{self.engine.name}'s {flag}"
+        return name if option.origin.where == flag else f"{option.origin}: {name}"
 
     def _words(self, option: EngineOption, action: argparse.Action) -> tuple[str, ...]:
         words = option.words
-        if words and is_switch(action) and len(words) > 1:
-            raise UserError(f"{option.flag} takes no value, found {' '.join(words[1:])!r}")
-        if words == (option.flag,) and option.is_part:
-            raise UserError(f"{option.flag} needs a value")
+        has_value = len(words) > 1 or "=" in "".join(words)
+        if has_value and is_switch(action):
+            raise UserError(f"{option.flag} takes no value, found {_told(option)}")
+        takes_value = option.is_part or (option.flag in action.option_strings and action.nargs in (None, "+"))
+        if words and not has_value and takes_value:
+            raise UserError(f"{option.flag} needs a value: {option.flag} {metavar_of(action)}")
         if not words:
             return self._words_of_list(option, action) or words_for(option, action)
         takes_one = action.nargs is None and len(words) == 2
@@ -150,6 +178,8 @@ class EngineParser:
         return ()
 
     def _value(self, words: Sequence[str], option: EngineOption, action: argparse.Action) -> Any:
+        if words[0] not in self.flags and self._negated(words[0]):
+            return False
         try:
             namespace = self._parse(words)
         except _REFUSALS as error:
@@ -162,7 +192,7 @@ class EngineParser:
         suffix = f", also for {self.engine.name}"
         if option.origin.kind == "flag":
             return with_hint(f"unknown flag {option.flag!r}{suffix}", option.base, self.known)
-        keys = [flag.removeprefix("--") for flag in self.known]
+        keys = [key for flag in self.known if (key := flag.removeprefix("--")) != option.key]
         problem = f"{option.origin}: unknown key {option.key!r}{suffix}"
         return with_hint(problem, option.base.removeprefix("--"), keys)
 
@@ -175,13 +205,19 @@ def _problem(message: str, option: EngineOption, action: argparse.Action) -> str
     """The engine's complaint about one option, in our form."""
     name, given = key_of(action), option.given
     text = _in_one_line(re.sub(r"^argument [^:]*: ", "", message))
+    if match := re.match(r"invalid (\w+) value: ", text):
+        text = _KINDS.get(match[1], "the value cannot be read")
     choices = [str(choice) for choice in action.choices or ()]
     if choices and not isinstance(given, (list, dict)) and str(given) not in choices:
         text = f"input should be one of {', '.join(choices)}"
-    found = repr(given)
     if is_secret(name):
-        found, text = "(hidden)", text.split(": ")[0]
-    return with_hint(f"{name}: {text}; found {found} (from {option.origin})", str(given), choices)
+        text = text.split(": ")[0]
+    return with_hint(f"{name}: {text}; found {_told(option)} (from {option.origin})", str(given), choices)
+
+
+def _told(option: EngineOption) -> str:
+    """The value in a message."""
+    return "(hidden)" if is_secret(option.key) else reprlib.repr(option.given)
 
 
 def _in_one_line(message: str) -> str:

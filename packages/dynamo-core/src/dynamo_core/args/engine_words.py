@@ -17,6 +17,14 @@ def key_of(action: argparse.Action) -> str:
     return (long or action.option_strings)[0].removeprefix("--")
 
 
+def metavar_of(action: argparse.Action) -> str:
+    """What stands for an option's value."""
+    if action.choices:
+        return "|".join(str(choice) for choice in action.choices)
+    name = action.metavar if isinstance(action.metavar, str) else key_of(action).split("-")[-1].upper()
+    return f"{name} …" if action.nargs in ("+", "*") else name
+
+
 def is_switch(action: argparse.Action) -> bool:
     """Whether an option takes no value."""
     return action.nargs == 0
@@ -32,7 +40,7 @@ def words_for(option: EngineOption, action: argparse.Action) -> tuple[str, ...]:
     if option.is_part:
         return joined(flag, _word_of_part(value))
     if is_switch(action):
-        return _switch(option, action, flag)
+        return _switch(option, flag)
     if isinstance(value, bool) and action.nargs == "?":
         return (flag,) if value else ()
     if isinstance(value, (list, tuple)) and action.nargs in ("+", "*"):
@@ -56,8 +64,8 @@ def as_words(flag: str, value: Any) -> tuple[str, ...]:
 
 def word_of(value: Any) -> str:
     """One value as one word: JSON for what is no text or number."""
-    is_structure = isinstance(value, (Mapping, list, tuple, bool))
-    return json.dumps(value, default=str) if is_structure else str(value)
+    is_json = value is None or isinstance(value, (Mapping, list, tuple, bool))
+    return json.dumps(value, default=str) if is_json else str(value)
 
 
 def value_of_part(option: EngineOption) -> Any:
@@ -67,15 +75,15 @@ def value_of_part(option: EngineOption) -> Any:
 
 def value_of(parsed: Any, option: EngineOption, action: argparse.Action) -> Any:
     """The parsed value where it is plain data, else the value as it was written."""
-    if isinstance(parsed, (bool, int, float, str)):
+    if isinstance(parsed, (bool, int, float)):
         return parsed
     is_list = action.nargs in ("+", "*") and isinstance(parsed, (list, tuple))
-    if is_list and all(isinstance(item, (int, float, str)) for item in parsed):
+    if is_list and all(isinstance(item, (int, float)) for item in parsed):
         return list(parsed)
-    return option.given
+    return option.given  # text may have been unquoted, or read as something else
 
 
-def _switch(option: EngineOption, action: argparse.Action, flag: str) -> tuple[str, ...]:
+def _switch(option: EngineOption, flag: str) -> tuple[str, ...]:
     value = {"true": True, "false": False}.get(str(option.value).lower())
     if value is None:
         raise UserError(
@@ -84,8 +92,7 @@ def _switch(option: EngineOption, action: argparse.Action, flag: str) -> tuple[s
     if value:
         return (flag,)
     name = flag.removeprefix("--")
-    opposite = f"--{name.removeprefix('no-')}" if name.startswith("no-") else f"--no-{name}"
-    return (opposite,) if opposite in action.option_strings else ()
+    return (f"--{name.removeprefix('no-')}" if name.startswith("no-") else f"--no-{name}",)
 
 
 def _word_of_part(value: Any) -> str:
@@ -96,5 +103,5 @@ def _word_of_part(value: Any) -> str:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

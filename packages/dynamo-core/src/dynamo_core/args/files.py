@@ -14,6 +14,9 @@ from dynamo_core.errors import UserError
 
 _TOML_TABLE = re.compile(r"\s*\[([\w-]+)\]")
 
+_MERGE = "tag:yaml.org,2002:merge"
+NO_VALUE = (ValueError, KeyError, AttributeError, OverflowError)
+"""What PyYAML raises for a date, a number or a tag that is none."""
 MOST_NODES = 100_000
 """Keys and values of one file, aliases counted as often as they are used."""
 
@@ -50,7 +53,7 @@ def read_yaml(path: Path) -> dict[str, Entry]:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise UserError(f"{where}: not valid YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, *NO_VALUE) as error:
         raise UserError(f"{path}: not valid YAML: {error}") from None
 
 
@@ -59,9 +62,12 @@ def read_toml(path: Path) -> dict[str, Entry]:
     text = _text(path)
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        yaml.safe_dump(data)  # what cannot be written cannot be walked either
+        return _toml_entries(data, text.splitlines())
+    except ValueError as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
-    return _toml_entries(data, text.splitlines())
+    except RecursionError:
+        raise UserError(f"{path}: not a configuration: it is nested too deeply") from None
 
 
 def _toml_entries(data: dict[str, Any], lines: list[str], table: str = "") -> dict[str, Entry]:
@@ -91,6 +97,8 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+    except ValueError as error:
+        raise UserError(f"cannot read {str(path)!r}: {error}") from None
     except OSError as error:
         raise UserError(
             f"cannot read {path}: {error.strerror}", fix="check the path and its permissions"
@@ -115,13 +123,22 @@ def _check_size(root: yaml.Node, path: Path) -> None:
             stack += node.value
 
 
+def _value(node: yaml.Node, path: Path, loader: yaml.SafeLoader) -> Any:
+    try:
+        return loader.construct_object(node, deep=True)
+    except NO_VALUE as error:
+        raise UserError(f"{path}:{node.start_mark.line + 1}: not valid YAML: {error}") from None
+
+
 def _mapping(node: yaml.Node, path: Path, loader: yaml.SafeLoader) -> dict[str, Entry]:
     if not isinstance(node, yaml.MappingNode):
         raise UserError(f"{path}:{node.start_mark.line + 1}: expected `key: value` lines")
     entries: dict[str, Entry] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
-        key = loader.construct_object(key_node, deep=True)
+        if key_node.tag == _MERGE:
+            raise UserError(f"{path}:{line}: merge keys (<<) are not supported", fix="write the keys out")
+        key = _value(key_node, path, loader)
         if not isinstance(key, str):
             raise UserError(f"{path}:{line}: a key must be text, found {key!r}")
         if key in entries:
@@ -130,6 +147,6 @@ def _mapping(node: yaml.Node, path: Path, loader: yaml.SafeLoader) -> dict[str, 
                 fix="keep one of the two",
             )
         children = _mapping(value_node, path, loader) if isinstance(value_node, yaml.MappingNode) else {}
-        value = loader.construct_object(value_node, deep=True)
+        value = _value(value_node, path, loader)
         entries[key] = Entry(value, line, children)
     return entries

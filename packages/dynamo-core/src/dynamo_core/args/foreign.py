@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 
 from dynamo_core import environment
+from dynamo_core.args.settings import Declaration, variable_of
 from dynamo_core.args.suggest import nearest
 
 PREFIX = "DYN_"
@@ -27,18 +28,24 @@ OF_OTHER_COMPONENTS = (
 """Settings of our packages; which of them are installed here must not decide what is a mistake."""
 
 
-def unknown_variables(declared: Iterable[str]) -> list[str]:
+def unknown_variables(declared: Iterable[Declaration]) -> list[str]:
     """One problem for each `DYN_…` variable that is set and that nobody reads.
 
-    `declared` are the variables of the component that asks.
+    `declared` are the settings of the component that asks.
     """
-    ours = {*declared, *OF_OTHER_COMPONENTS}
-    present = [name for name in _present() if name not in ours]
-    return [
-        f"{name} is set, but nothing reads it; {nearest(name, ours | foreign_names()) or 'unset it'}"
-        for name in present
-        if not _is_foreign(name)
-    ]
+    settings = list(declared)
+    ours = {*(name.env for setting in settings for name in setting.names), *OF_OTHER_COMPONENTS}
+    others = {variable_of(setting.name): setting for setting in settings}
+    problems = []
+    for name in _present():
+        if name in ours or _is_foreign(name):
+            continue
+        if name in others:
+            hint = f"{others[name].key} is read from {others[name].env}"
+        else:
+            hint = nearest(name, ours | foreign_names()) or "unset it"
+        problems.append(f"{name} is set, but nothing reads it; {hint}")
+    return problems
 
 
 def foreign_variables(declared: Iterable[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dynamo_core import environment
 from dynamo_core.args.engine_parser import EngineParser
-from dynamo_core.args.engine_words import is_switch, key_of
+from dynamo_core.args.engine_words import is_switch, metavar_of
 from dynamo_core.args.settings import Declaration
 from dynamo_core.args.suggest import with_hint
 from dynamo_core.errors import UserError
@@ -215,17 +215,9 @@ def _engine_parser(parser: DynamoFlexibleArgumentParser[Any]) -> EngineParser:
 
 
 def _action(page: _Page, parser: argparse.ArgumentParser, action: argparse.Action) -> None:
-    value = "" if is_switch(action) else f" {action_metavar(action)}"
+    value = "" if is_switch(action) else f" {metavar_of(action)}"
     default = "" if action.default in (None, argparse.SUPPRESS) else f"[default {plain(action.default)}]"
     page.entry(", ".join(action.option_strings) + value, action_help(parser, action), default)
-
-
-def action_metavar(action: argparse.Action) -> str:
-    """What stands for an option's value."""
-    if action.choices:
-        return "|".join(str(choice) for choice in action.choices)
-    name = action.metavar if isinstance(action.metavar, str) else key_of(action).split("-")[-1].upper()
-    return f"{name} …" if action.nargs in ("+", "*") else name
 
 
 def action_help(parser: argparse.ArgumentParser, action: argparse.Action) -> str:

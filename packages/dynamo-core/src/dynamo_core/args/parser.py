@@ -15,14 +15,14 @@ from pydantic import ValidationError
 from dynamo_core import environment, logs
 from dynamo_core.args.command_line import OWN_FLAGS, CommandLine, read_command_line
 from dynamo_core.args.config_files import FileValues, read_config_files, take
-from dynamo_core.args.engine import Engine, EngineOption, EngineValue
+from dynamo_core.args.engine import Engine, EngineOption, EngineValue, is_secret
 from dynamo_core.args.engine_options import EngineOptions
 from dynamo_core.args.engine_parser import EngineParser
 from dynamo_core.args.foreign import unknown_variables
 from dynamo_core.args.groups import RuntimeSettings, StatusSettings
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.settings import Declaration, Settings, declarations
-from dynamo_core.args.suggest import nearest
+from dynamo_core.args.suggest import with_hint
 from dynamo_core.deploy.deployment import BaseDeployment
 from dynamo_core.environment import Variable
 from dynamo_core.errors import UserError
@@ -147,9 +147,12 @@ class DynamoFlexibleArgumentParser(Generic[S]):
     def _resolve(self, line: CommandLine, files: FileValues) -> Arguments[S]:
         problems = [*line.problems, *files.problems]
         warnings = [*line.warnings, *files.warnings]
-        problems += unknown_variables(name.env for d in self.declared.values() for name in d.names)
+        problems += unknown_variables(self.declared.values())
         found = {n: self._lookup(d, line.flags, files.settings, warnings) for n, d in self.declared.items()}
-        settings = self._validate({n: v for n, v in found.items() if n not in line.incomplete}, problems)
+        unsure = line.incomplete | {n for n, d in self.declared.items() if d.key in files.incomplete}
+        if files.is_unread:
+            unsure |= {name for name, located in found.items() if located is None}
+        settings = self._validate({n: v for n, v in found.items() if n not in unsure}, problems)
         if settings is not None:
             problems += environment.conflicts(self.variables(settings))
         options = (*self._deployed_options(), *files.engine_options, *line.engine_options)
@@ -173,7 +176,7 @@ class DynamoFlexibleArgumentParser(Generic[S]):
             else:
                 text = str(value)
                 words += [f"{declared.flag}={text}"] if text.startswith("-") else [declared.flag, text]
-        return words + [word for value in engine for word in value.words]
+        return words + [word for value in engine if not is_secret(value.key) for word in value.words]
 
     def knows(self, keys: Iterable[str]) -> set[str]:
         """Which of these file keys are settings, or options of the engine. Raises `UserError`."""
@@ -294,13 +297,17 @@ def _problem(declared: Declaration, located: Located | None, message: str) -> st
         return f"{declared.flag} is required: give the flag, or set {declared.env}"
     value = "(hidden)" if declared.secret else reprlib.repr(located.value)
     text = f"{declared.key}: {message[0].lower()}{message[1:]}; found {value} (from {located.origin})"
-    hint = nearest(str(located.value), declared.choices)
-    return f"{text}; {hint}" if hint else text
+    is_word = not isinstance(located.value, (list, dict, str)) and declared.type_names == ("str",)
+    if located.origin.kind == "file" and is_word:
+        return f"{text}; in a file, put text that looks like something else in quotes"
+    return with_hint(text, str(located.value).lower(), declared.choices)
 
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    except ValueError as error:
+        raise UserError(f"--dump-config: cannot write {str(path)!r}: {error}") from None
     except OSError as error:
         raise UserError(f"--dump-config: cannot write {path}: {error.strerror}") from None
 

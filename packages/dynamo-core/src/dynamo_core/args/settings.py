@@ -162,10 +162,10 @@ def _declaration(name: str, group: type, field: FieldInfo) -> Declaration:
         annotation=field.annotation,
         default=None if field.is_required() else field.default,
         required=field.is_required(),
-        env=str(details.get("env") or _variable(name)),
+        env=str(details.get("env") or variable_of(name)),
         secret=bool(details.get("secret")),
         limits=tuple(_WORDS[kind].format(limit) for kind, limit in _limits(field)),
-        former=tuple(Name(old, _variable(old), until) for old, until in details["formerly"].items()),
+        former=tuple(Name(old, variable_of(old), until) for old, until in details["formerly"].items()),
     )
     metavar = details.get("metavar") or "|".join(declared.choices) or name.upper().split("_")[-1]
     return replace(declared, metavar=metavar)
@@ -181,7 +181,8 @@ def _limits(field: FieldInfo) -> list[tuple[str, Any]]:
     return [(kind, limit) for kind, limit in found if limit is not None]
 
 
-def _variable(name: str) -> str:
+def variable_of(name: str) -> str:
+    """The environment variable of a setting that has no other."""
     return f"DYN_{name.upper()}"
 
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from dynamo_core import environment
+from dynamo_core.args.config_files import COMMON
 from dynamo_core.args.engine import is_secret
 from dynamo_core.args.engine_options import EngineOptions
+from dynamo_core.args.expand import escape
 from dynamo_core.args.foreign import foreign_variables
 from dynamo_core.args.origins import Origin
 from dynamo_core.args.settings import Declaration, Settings, declarations
@@ -31,6 +33,8 @@ class Row:
     value: Any
     origin: Origin
     is_secret: bool
+    is_common: bool = False
+    """Whether it is for those engines that know it."""
 
     @property
     def shown(self) -> Any:
@@ -43,7 +47,7 @@ def engine_rows(options: EngineOptions) -> tuple[list[Row], str]:
     Raises `UserError` with what the engine's parser refuses.
     """
     values, unchecked = options.values()
-    rows = [Row(v.key, v.value, v.origin, is_secret(v.key)) for v in values]
+    rows = [Row(v.key, v.value, v.origin, is_secret(v.key), v.is_common) for v in values]
     return rows, f"the engine's flags are as they were written, not checked: {unchecked}" if unchecked else ""
 
 
@@ -52,7 +56,11 @@ def show(arguments: Arguments[Any], engine: Sequence[Row], variables: Sequence[V
     if style == "text":
         return _as_text(arguments, engine, variables)
     data = as_data(arguments, engine, variables)
-    return json.dumps(data, indent=2) if style == "json" else yaml.safe_dump(data, sort_keys=False).rstrip()
+    return (
+        json.dumps(data, indent=2, default=str)
+        if style == "json"
+        else yaml.safe_dump(data, sort_keys=False).rstrip()
+    )
 
 
 def dump(arguments: Arguments[Any], engine: Sequence[Row]) -> str:
@@ -60,16 +68,24 @@ def dump(arguments: Arguments[Any], engine: Sequence[Row]) -> str:
 
     A secret is left out, and said to be.
     """
-    rows = [row for row in setting_rows(arguments) if row.origin.kind != "default"]
+    rows = [row for row in setting_rows(arguments) if row.origin.kind != "default" and row.value is not None]
     lines = []
     for row in [*rows, *engine]:
         if row.is_secret:
             lines.append(f"# {row.key}: hidden; it came from {row.origin}")
-        else:
-            lines.append(
-                yaml.safe_dump({row.key: row.value}, default_flow_style=False, allow_unicode=True).rstrip()
-            )
+        elif not row.is_common:
+            lines.append(_entry(row.key, escape(row.value)))
+    if common := {row.key: escape(row.value) for row in engine if row.is_common and not row.is_secret}:
+        lines.append(_entry(COMMON, common))
     return "\n".join([*lines, ""])
+
+
+def _entry(key: str, value: Any) -> str:
+    """One key in YAML, readable where the characters allow it."""
+    text = yaml.safe_dump({key: value}, default_flow_style=False, allow_unicode=True)
+    if yaml.safe_load(text) != {key: value}:
+        text = yaml.safe_dump({key: value}, default_flow_style=False)
+    return text.rstrip("\n")
 
 
 def setting_rows(arguments: Arguments[Any]) -> list[Row]:

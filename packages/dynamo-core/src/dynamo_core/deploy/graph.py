@@ -27,8 +27,8 @@ from typing import Any
 
 import yaml
 
-from dynamo_core.args.config_files import COMMON, RESERVED, located
-from dynamo_core.args.files import Entry, read_yaml
+from dynamo_core.args.config_files import COMMON, RESERVED, check_sections, located
+from dynamo_core.args.files import NO_VALUE, Entry, read_yaml
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.suggest import nearest
 from dynamo_core.errors import UserError
@@ -78,7 +78,10 @@ def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
 def _is_value(word: str) -> bool:
     """Neither another flag nor the graph's own file, which may follow a switch."""
     path = Path(word)
-    return not word.startswith("--") and not (path.suffix in (".yaml", ".yml") and path.is_file())
+    try:
+        return not word.startswith("--") and not (path.suffix in (".yaml", ".yml") and path.is_file())
+    except (OSError, ValueError):  # too long for a path, or none
+        return not word.startswith("--")
 
 
 def read_graph(path: Path, overrides: Sequence[str] = ()) -> Graph:
@@ -87,11 +90,11 @@ def read_graph(path: Path, overrides: Sequence[str] = ()) -> Graph:
     Raises `UserError` with all the problems found.
     """
     problems: list[str] = []
-    tree = {
-        name: located(str(path), entry.children, problems)
-        for name, entry in read_yaml(path).items()
-        if _is_section(path, name, entry)
-    }
+    read = read_yaml(path)
+    if read.get(COMMON, Entry({}, 0, {})).value is None:
+        del read[COMMON]
+    check_sections(str(path), read)
+    tree = {name: located(str(path), entry.children, problems) for name, entry in read.items()}
     problems += _override(tree, overrides)
     common = tree.pop(COMMON, {})
     sections = []
@@ -105,15 +108,6 @@ def read_graph(path: Path, overrides: Sequence[str] = ()) -> Graph:
     if problems:
         raise UserError("\n".join(problems))
     return Graph(str(path), common, tuple(sections))
-
-
-def _is_section(path: Path, name: str, entry: Entry) -> bool:
-    if not isinstance(entry.value, dict):
-        raise UserError(
-            f"{path}:{entry.line}: {name} must be a section with keys of its own, found {entry.value!r}",
-            fix=f"write settings for all components under {COMMON}:",
-        )
-    return True
 
 
 def _override(tree: dict[str, dict[str, Located]], words: Sequence[str]) -> list[str]:
@@ -137,7 +131,7 @@ def _override(tree: dict[str, dict[str, Located]], words: Sequence[str]) -> list
             structured = key in RESERVED or text.startswith(("[", "{"))
             value = yaml.safe_load(text) if structured else _SWITCHES.get(text, text)
             tree.setdefault(section, {})[key] = Located(value, origin)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, *NO_VALUE, RecursionError):
             problems.append(f"{word}: the value {text!r} is not valid YAML; quote it: '{text}'")
     return problems
 
@@ -148,7 +142,12 @@ def _section(path: Path, name: str, values: dict[str, Located]) -> Section:
         raise UserError(
             f"{path}: section {name} has no component:", fix="name the module, as for `python -m`"
         )
-    component = str(reserved["component"].value)
+    component = reserved["component"].value
+    if not isinstance(component, str) or not component.strip() or "\0" in component:
+        raise UserError(
+            f"{reserved['component'].origin}: component: {component!r} is no name of a module",
+            fix="name the module, as for `python -m`, or the path of a .py file",
+        )
     python = reserved.get("python")
     return Section(
         name=name,

@@ -126,6 +126,12 @@ def _processes(
         for described in settings.values()
         if described.is_secret and described.origin.kind in ("file", "flag")
     }
+    problems += [
+        f"{section.name}: {described.origin}: {key} is a secret, and flags are seen in the process list\n"
+        "  fix: leave it out, and set the engine's own variable for it under env:, as HF_TOKEN: ${HF_TOKEN}"
+        for key, described in description.engine_options.items()
+        if described.is_secret
+    ]
     resources = _resources(section, description, problems)
     replicas = _replicas(section, description, problems)
     ready = _Readiness.of(description)

@@ -286,8 +286,7 @@ class EngineOptionChecks:
             file = tmp_path / "dumped.yaml"
             file.write_text(text, encoding="utf-8")
             assert not secrets & yaml.safe_load(text).keys()
-            hidden = _words([sample for sample in samples if sample.key in secrets])
-            again = self.options.resolve("-f", str(file), *hidden)
+            again = self.options.resolve("-f", str(file), *_words(_secret(samples)))
             assert again.settings == arguments.settings
             assert_same(vars(again.engine.namespace()), self.options.engines(*_words(samples)), text)
 
@@ -300,7 +299,7 @@ class EngineOptionChecks:
             file = write(tmp_path, own | {sample.key: sample.value for sample in samples})
             arguments = self.options.resolve("-f", file)
             words = parser.words(arguments, arguments.engine.values()[0])
-            again = self.options.resolve(*words, *secrets)
+            again = self.options.resolve(*words, *secrets, *_words(_secret(samples)))
             assert again.settings == arguments.settings
             expected = self.options.engines(*_words(samples), beside=arguments)
             assert_same(vars(arguments.engine.namespace()), expected, "file")
@@ -401,6 +400,10 @@ def write(folder: Path, tree: Mapping[str, Any]) -> str:
     file = folder / f"{len(list(folder.iterdir()))}.yaml"
     file.write_text(yaml.safe_dump(tree, allow_unicode=True, sort_keys=False), encoding="utf-8")
     return str(file)
+
+
+def _secret(samples: Sequence[Sample]) -> list[Sample]:
+    return [sample for sample in samples if is_secret(sample.key)]
 
 
 def _words(samples: Sequence[Sample]) -> list[str]:
