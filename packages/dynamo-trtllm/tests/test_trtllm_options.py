@@ -64,7 +64,7 @@ def test_all_problems_at_once() -> None:
         "--tokenizer-mode",
         "fast",
         "--kv-cache-config",
-        "{free_gpu_memory_fraction: 2}",
+        "{max_tokens: many}",
     ]
     with pytest.raises(UserError) as caught:
         given(*argv)
