@@ -64,7 +64,7 @@ class EngineOptions:
         try:
             parser = self.parser()
         except UserError as error:
-            written = {option.key: _as_written(option) for option in self.options}
+            written = {value.key: value for value in map(_as_written, self.options)}
             return list(written.values()), str(error)
         values, problems = self.read(parser)
         if problems:
@@ -102,7 +102,9 @@ def _twice(first: EngineValue, second: EngineValue) -> str:
 
 def _as_written(option: EngineOption) -> EngineValue:
     words = option.words or as_words(option.flag, option.value)
-    return EngineValue(option.key, option.key, option.given, words, option.origin, option.is_common)
+    base = option.base.removeprefix("--")
+    key = base.replace("_", "-") + option.flag[len(option.base) :]  # engines take both
+    return EngineValue(key, key, option.given, words, option.origin, option.is_common)
 
 
 def _parts_by_option(values: Iterable[EngineValue]) -> list[list[EngineValue]]:
