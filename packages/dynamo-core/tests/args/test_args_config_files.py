@@ -107,3 +107,27 @@ def test_a_serve_file_without_the_component_says_so(tmp_path: Path) -> None:
     file = write(tmp_path / "graph.yaml", SERVE_FILE.format(module="somebody.else"))
     with pytest.raises(UserError, match=f"no section for {Deployment.__module__}"):
         parse("-f", file)
+
+
+def test_a_section_without_a_component_is_not_passed_over(tmp_path: Path) -> None:
+    text = SERVE_FILE.format(module=Deployment.__module__) + "common:\n  namespace: n\n"
+    with pytest.raises(UserError, match=r":11: section common has no component:"):
+        parse("-f", write(tmp_path / "graph.yaml", text))
+
+
+def test_a_file_of_the_same_name_elsewhere_is_not_this_component(tmp_path: Path) -> None:
+    other = f"elsewhere/{Path(__file__).name}"
+    file = write(tmp_path / "graph.yaml", SERVE_FILE.format(module=other))
+    with pytest.raises(UserError, match="no section for"):
+        parse("-f", file)
+
+
+def test_a_key_without_a_value_says_nothing(tmp_path: Path) -> None:
+    found = parse("-f", write(tmp_path / "a.yaml", "Common:\n  namespace: n\nnamespace:\ndrain-timeout:\n"))
+    assert (found.settings.namespace, found.settings.drain_timeout) == ("n", 30.0)
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_bytes(b"\xef\xbb\xbfnamespace = 'n'\n")
+    assert parse("-f", str(file)).settings.namespace == "n"

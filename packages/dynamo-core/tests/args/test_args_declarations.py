@@ -101,3 +101,22 @@ def test_show_names_every_value_and_its_source_and_hides_secrets(monkeypatch: py
         "upper     = False      default",
         "password  = ********   STORE_PASSWORD",
     ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({"log": bool}, {"no_log": bool}, "--no-log belongs to the settings log and no_log"),
+        ({"help": str}, {}, "a setting cannot be called help"),
+        ({"replicas": int}, {}, "a setting cannot be called replicas"),
+        ({"env": str}, {}, "a setting cannot be called env"),
+    ],
+)
+def test_a_name_that_means_something_already(
+    first: dict[str, type], second: dict[str, type], message: str
+) -> None:
+    kinds = {**first, **second}
+    values = {name: setting(False if kind is bool else kind(), "Help.") for name, kind in kinds.items()}
+    settings = type("ClashingSettings", (Settings,), {"__annotations__": kinds, "__doc__": "Clash", **values})
+    with pytest.raises(TypeError, match=message):
+        DynamoFlexibleArgumentParser(settings)

@@ -70,6 +70,8 @@ def test_a_negative_number_is_a_value() -> None:
         ("prefix-caching: false", "prefix_caching", False),
         ("no-prefix-caching: true", "prefix_caching", False),
         ("no-prefix-caching: false", "prefix_caching", True),
+        ("no-eager: true", "eager", False),
+        ("no-eager: false", "eager", True),
         ("sizes: [1, 2, 4]", "sizes", [1, 2, 4]),
         ("sizes: 5", "sizes", [5]),
         ("options: {a: [1, {b: true}]}", "options", {"a": [1, {"b": True}]}),
@@ -211,3 +213,17 @@ def test_the_engine_is_not_imported_for_nothing() -> None:
     assert parser.resolve([*REQUIRED, "--max-len", "5"]).engine.options
     with pytest.raises(UserError, match="log-level: input should be"):
         parser.resolve([*REQUIRED, "--log-level", "x"])
+
+
+@pytest.mark.parametrize("text", ["revision: on", "revision: no"])
+def test_text_that_yaml_would_change_is_not_taken(tmp_path: Path, text: str) -> None:
+    (problem,) = problems("-f", write(tmp_path, f"{text}\n"))
+    assert "revision: expected text; found " in problem
+    assert problem.endswith("in a file, put text that looks like something else in quotes")
+
+
+def test_a_declared_flag_that_the_engine_no_longer_has() -> None:
+    engine = Engine("Toy", build_parser, shared={"model": "--model-path"})
+    arguments = DynamoFlexibleArgumentParser(WorkerSettings, engine=engine).resolve([*REQUIRED, "--eager"])
+    with pytest.raises(TypeError, match="Toy has no --model-path, which is declared as shared or kept"):
+        arguments.engine.parser()

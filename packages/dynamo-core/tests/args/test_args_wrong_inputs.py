@@ -336,7 +336,9 @@ FILES = {
     ),
     "key with dashes before": text("{file}:1: unknown key '--model'; did you mean model?", "--model: m\n"),
     "key negated": job("{file}:1: unknown key 'no-upper'; did you mean upper?", file="no-upper: true\n"),
-    "Common that is no section": text("{file}:1: Common must be a section of keys, found 'm'", "Common: m\n"),
+    "Common that is no section": text(
+        "{file}:1: Common must be a section of keys, found text", "Common: m\n"
+    ),
     "reference to nothing": text("{file}:1: namespace: " + NO_REFERENCE, "namespace: ${NO_SUCH}\n"),
     "reference to a wrong value": Wrong(
         f"status-port: {NO_INTEGER}; found 'http' (from {{file}}:1 with ${{SUCH}})",
@@ -370,7 +372,7 @@ FILES = {
         "A:\n  component: {module}\n  name-space: n\n  log-level: loud\n",
     ),
     "section and keys outside of it": section(
-        "{file}:1: endpoint must be a section with keys of its own, found 'e'\n"
+        "{file}:1: endpoint must be a section with keys of its own, found text\n"
         "  fix: write settings for all components under Common:",
         "endpoint: e\nA:\n  component: {module}\n",
     ),

@@ -178,3 +178,36 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         ["/bin/bash", "-c", command], capture_output=True, text=True, timeout=60, check=False
     )
     assert result.stderr == ""
+
+
+def test_secrets_in_an_environment_are_shown_nowhere(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINE", "hunter2")
+    file = write(tmp_path / "secret.yaml", GRAPH + "  env: {HF_TOKEN: '${MINE}', PLAIN: word}\n")
+    command = [sys.executable, "-m", "dynamo_core.cli.main", "serve", str(file), "--dry-run"]
+    planned = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert 'PLAIN=word HF_TOKEN="$HF_TOKEN" ' in planned
+    compared = config("diff", graph, file).stdout
+    assert "Worker.env.HF_TOKEN: not given -> ********" in compared
+    assert "hunter2" not in planned + compared
+
+
+def test_diff_tells_another_module(graph: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "other.yaml", GRAPH.replace("dynamo_frontend", "dynamo_frontend.frontend"))
+    assert (
+        "Frontend.module: dynamo_frontend -> dynamo_frontend.frontend" in config("diff", graph, other).stdout
+    )
+
+
+def test_a_flat_file_is_refused_without_its_secret(tmp_path: Path) -> None:
+    result = config("check", write(tmp_path / "flat.yaml", "nats-server: nats://u:hunter2@h\n"))
+    assert result.returncode == 2
+    assert "nats-server must be a section with keys of its own, found text" in result.stderr
+    assert "hunter2" not in result.stderr
+
+
+def test_an_override_given_twice(graph: Path) -> None:
+    result = config("show", graph, "--Worker.token-delay=1", "--Worker.token-delay=2")
+    assert result.returncode == 2
+    assert "--Worker.token-delay is given twice with different values; keep one of the two" in result.stderr

@@ -159,12 +159,12 @@ def test_an_override_that_is_no_yaml(file: Path, text: str) -> None:
         ),
         (
             "Worker:\n  component: w\nhttp-port: 8000\n",
-            "{file}:3: http-port must be a section with keys of its own, found 8000\n"
+            "{file}:3: http-port must be a section with keys of its own, found a number\n"
             "  fix: write settings for all components under Common:",
         ),
         (
             "Worker:\n  component: w\n  env: [A]\n",
-            "{file}:3: env must be a mapping of names to values, found ['A']",
+            "{file}:3: env must be a mapping of names to values, found a list",
         ),
         (
             "Worker:\n  component: w\n  component: v\n",

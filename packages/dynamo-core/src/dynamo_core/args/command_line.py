@@ -99,8 +99,10 @@ class _Reader:
 
     def _own(self, flag: str, given: str | None, words: deque[str]) -> None:
         if OWN_FLAGS[flag] != OPTIONAL:
-            given = self._value(flag, given or None, words if given is None else deque(), "FILE")
-            if given is None:
+            given = self._value(flag, given, words, "FILE")
+            if not given:
+                if given == "":
+                    self.found.problems.append(f"{flag} needs a value: {flag} FILE")
                 return
         if flag in ("-f", "--config"):
             self.found.files.append(str(given))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +68,7 @@ def take(
     known = {name.key: (setting, name) for setting in declared.values() for name in setting.names}
     for keys, is_common in ((common, True), (own, False)):
         for key, found in keys.items():
-            if found.value is None or (is_common and key in own):
+            if is_common and key in own:
                 continue
             if key in known:
                 _take_setting(values, *known[key], found, keys)
@@ -99,7 +100,9 @@ def _sections(path: str, module: str) -> tuple[dict[str, Entry], dict[str, Entry
     tree = read_file(Path(path))
     entry = tree.pop(COMMON, Entry({}, 0, {}))
     if entry.value is not None and not isinstance(entry.value, Mapping):
-        raise UserError(f"{path}:{entry.line}: {COMMON} must be a section of keys, found {entry.value!r}")
+        raise UserError(
+            f"{path}:{entry.line}: {COMMON} must be a section of keys, found {kind_of(entry.value)}"
+        )
     return entry.children, _own_section(path, tree, module)
 
 
@@ -120,6 +123,8 @@ def located(
             if incomplete is not None:
                 incomplete.add(key)
             continue
+        if value is None:
+            continue  # a key without a value says nothing
         if used:
             where += f" with ${{{'}, ${'.join(used)}}}"
         found[key] = Located(value, Origin("file", where))
@@ -131,7 +136,14 @@ def _own_section(path: str, tree: Mapping[str, Entry], module: str) -> dict[str,
     if not sections:
         return dict(tree)
     check_sections(path, tree)
-    mine = [name for name, keys in sections.items() if _is_of(module, str(keys["component"].value))]
+    for name in tree.keys() - sections.keys():
+        raise UserError(
+            f"{path}:{tree[name].line}: section {name} has no component:",
+            fix="name the module, as for `python -m`",
+        )
+    mine = [
+        name for name, keys in sections.items() if _is_of(module, expand(keys["component"].value)[0], path)
+    ]
     if len(mine) != 1:
         which = f"{len(mine)} sections, {' and '.join(mine)}," if mine else "no section"
         raise UserError(
@@ -146,13 +158,23 @@ def check_sections(path: str, tree: Mapping[str, Entry]) -> None:
     for name, entry in tree.items():
         if not isinstance(entry.value, dict):
             raise UserError(
-                f"{path}:{entry.line}: {name} must be a section with keys of its own, found {entry.value!r}",
+                f"{path}:{entry.line}: {name} must be a section with keys of its own, "
+                f"found {kind_of(entry.value)}",
                 fix=f"write settings for all components under {COMMON}:",
             )
 
 
-def _is_of(module: str, component: str) -> bool:
-    """`dynamo_frontend` runs `dynamo_frontend.frontend`; a path is compared by its name."""
-    if component.endswith(".py"):
-        return Path(component).stem == module.rpartition(".")[2]
-    return module == component or module.startswith(f"{component}.")
+def kind_of(value: object) -> str:
+    """What a value is, where the value itself may be a secret."""
+    kinds = {dict: "a section", list: "a list", str: "text", bool: "true or false", type(None): "nothing"}
+    return kinds.get(type(value), "a number" if isinstance(value, (int, float)) else "a value")
+
+
+def _is_of(module: str, component: object, file: str) -> bool:
+    """`dynamo_frontend` runs `dynamo_frontend.frontend`; a path is relative to the file that names it."""
+    name = str(component)
+    if name.endswith(".py"):
+        loaded = sys.modules.get(module) or sys.modules["__main__"]
+        mine = getattr(loaded, "__file__", None)
+        return mine is not None and (Path(file).parent / name).resolve() == Path(mine).resolve()
+    return module == name or module.startswith(f"{name}.")

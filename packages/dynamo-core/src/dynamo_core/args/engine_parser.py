@@ -57,13 +57,17 @@ class EngineParser:
                 "declare them as shared, or rename ours"
             )
         self.forwarded = {flag: key for key, flag in engine.shared.items() if flag}
+        if gone := {*self.forwarded, *engine.kept} - self.flags.keys():
+            raise TypeError(
+                f"{engine.name} has no {', '.join(sorted(gone))}, which is declared as shared or kept"
+            )
         for action in self.parser._actions:
             action.required = False
 
     @property
     def actions(self) -> list[argparse.Action]:
         """The options that are the user's: neither shared with us nor kept."""
-        ours = {self.flags[flag].dest for flag in (*self.forwarded, *self.engine.kept) if flag in self.flags}
+        ours = {self.flags[flag].dest for flag in (*self.forwarded, *self.engine.kept)}
         ours |= {self.flags[f"--{key}"].dest for key in self.engine.shared if f"--{key}" in self.flags}
         return [action for action in self.parser._actions if action.dest not in ours]
 

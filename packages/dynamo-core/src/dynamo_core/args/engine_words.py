@@ -32,7 +32,8 @@ def is_switch(action: argparse.Action) -> bool:
 
 def words_for(option: EngineOption, action: argparse.Action) -> tuple[str, ...]:
     """The value of a file as words; none for a value that says nothing. Raises `UserError`."""
-    base = option.base if option.base in action.option_strings else f"--{key_of(action)}"
+    is_known = option.base in action.option_strings or (is_switch(action) and option.base.startswith("--no-"))
+    base = option.base if is_known else f"--{key_of(action)}"
     flag = base + option.flag[len(option.base) :]
     value = option.value
     if value is None:
@@ -41,6 +42,11 @@ def words_for(option: EngineOption, action: argparse.Action) -> tuple[str, ...]:
         return joined(flag, _word_of_part(value))
     if is_switch(action):
         return _switch(option, flag)
+    if isinstance(value, bool) and _takes_text(action):
+        raise UserError(
+            f"{option.key}: expected text; found {value!r} (from {option.origin}); "
+            "in a file, put text that looks like something else in quotes"
+        )
     if isinstance(value, bool) and action.nargs == "?":
         return (flag,) if value else ()
     if isinstance(value, (list, tuple)) and action.nargs in ("+", "*"):
@@ -93,6 +99,11 @@ def _switch(option: EngineOption, flag: str) -> tuple[str, ...]:
         return (flag,)
     name = flag.removeprefix("--")
     return (f"--{name.removeprefix('no-')}" if name.startswith("no-") else f"--no-{name}",)
+
+
+def _takes_text(action: argparse.Action) -> bool:
+    """Whether YAML has changed what was meant: `no` and `off` are false there."""
+    return action.type in (None, str) and not action.choices and action.nargs is None
 
 
 def _word_of_part(value: Any) -> str:

@@ -12,7 +12,7 @@ from dynamo_core.args.settings import Declaration, variable_of
 from dynamo_core.args.suggest import nearest
 
 PREFIX = "DYN_"
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD")
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|^NATS_SERVER$|^ETCD_ENDPOINTS$", re.IGNORECASE)
 OF_OTHER_COMPONENTS = (
     "DYN_ENGINE_ARGS_FILE",
     "DYN_HTTP_HOST",
@@ -52,7 +52,12 @@ def foreign_variables(declared: Iterable[str]) -> dict[str, str]:
     """What is set of the variables of others, with what looks like a secret masked."""
     ours = {*declared, *OF_OTHER_COMPONENTS}
     names = [name for name in _present() if name not in ours and _is_foreign(name)]
-    return {name: "********" if _SECRET.search(name) else str(environment.read(name)) for name in names}
+    return {name: "********" if is_secret_variable(name) else str(environment.read(name)) for name in names}
+
+
+def is_secret_variable(name: str) -> bool:
+    """Whether a variable's value must not be shown; only its name can tell."""
+    return bool(_SECRET.search(name))
 
 
 def _present() -> list[str]:

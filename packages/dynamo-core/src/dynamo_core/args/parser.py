@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from dynamo_core import environment, logs
 from dynamo_core.args.command_line import OWN_FLAGS, CommandLine, read_command_line
-from dynamo_core.args.config_files import FileValues, read_config_files, take
+from dynamo_core.args.config_files import RESERVED, FileValues, read_config_files, take
 from dynamo_core.args.engine import Engine, EngineOption, EngineValue, is_secret
 from dynamo_core.args.engine_options import EngineOptions
 from dynamo_core.args.engine_parser import EngineParser
@@ -89,6 +89,7 @@ class DynamoFlexibleArgumentParser(Generic[S]):
         self.variables = variables or _usual_variables
         self.declared = declarations(settings)
         self.prog = _prog()
+        _check_names(self.declared.values())
         if deployment:
             deployment.check_attributes(self.declared, has_engine=engine is not None)
 
@@ -110,6 +111,8 @@ class DynamoFlexibleArgumentParser(Generic[S]):
             if line.show or line.dump:
                 self._show(arguments, line)
                 raise SystemExit(0)
+        except KeyboardInterrupt:  # an engine's import takes seconds
+            raise SystemExit(130) from None
         except UserError as error:
             complain(self.prog, str(error))
             raise SystemExit(error.exit_code) from None
@@ -180,7 +183,7 @@ class DynamoFlexibleArgumentParser(Generic[S]):
 
     def knows(self, keys: Iterable[str]) -> set[str]:
         """Which of these file keys are settings, or options of the engine. Raises `UserError`."""
-        found = {key for key in keys if key in self.keys}
+        found = {key for key in keys if key in self.keys - OWN_KEYS.keys()}
         others = set(keys) - found
         if others and self.engine:
             parser = EngineParser(self.engine, self.keys)
@@ -268,6 +271,22 @@ class DynamoFlexibleArgumentParser(Generic[S]):
         count = len(arguments.changed())
         subject = "1 value differs" if count == 1 else f"{count} values differ"
         logger.info("%s from the default; --show-config shows them", subject)
+
+
+def _check_names(declared: Iterable[Declaration]) -> None:
+    """Raise `TypeError` for a name that means something else already, or two things."""
+    taken = {*OWN_KEYS, *RESERVED, *BaseDeployment.own_attributes()} - {"component", "namespace"}
+    seen: dict[str, str] = {}
+    for setting in declared:
+        if setting.key in taken or setting.name in taken:
+            raise TypeError(
+                f"a setting cannot be called {setting.name}: every component has that word already"
+            )
+        for name in setting.names:
+            flags = [name.flag, *([name.negated_flag] if setting.is_switch else [])]
+            for word in (*flags, name.env):
+                if seen.setdefault(word, setting.name) != setting.name:
+                    raise TypeError(f"{word} belongs to the settings {seen[word]} and {setting.name}")
 
 
 def _usual_variables(settings: Settings) -> Sequence[Variable]:

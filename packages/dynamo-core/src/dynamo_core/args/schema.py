@@ -13,6 +13,8 @@ from dynamo_core.args.parser import DynamoFlexibleArgumentParser
 
 REFERENCE = {"type": "string", "pattern": r"\$\{[A-Za-z_]\w*(:-[^}]*)?\}"}
 """`${NAME}` and `${NAME:-default}` may stand for a value of any type."""
+PARTS = r"^[\w-]+\."
+"""Keys for parts of an engine's larger values: `compilation-config.mode`."""
 _ANNOTATIONS = ("description", "default", "deprecated")
 _TYPES = {int: "integer", float: "number"}
 
@@ -23,9 +25,11 @@ def file_schema(parser: DynamoFlexibleArgumentParser[Any]) -> dict[str, Any]:
     Imports the engine. Raises `UserError` if it is not installed.
     """
     properties = _settings(parser)
+    found: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
     if parser.engine:
         properties |= _engine_options(EngineParser(parser.engine, parser.keys))
-    return {"type": "object", "properties": properties, "additionalProperties": False}
+        found["patternProperties"] = {PARTS: {}}
+    return found
 
 
 def _settings(parser: DynamoFlexibleArgumentParser[Any]) -> dict[str, Any]:
@@ -78,7 +82,7 @@ def _action(action: argparse.Action) -> dict[str, Any]:
 def _or_reference(schema: Mapping[str, Any]) -> dict[str, Any]:
     notes = {key: schema[key] for key in _ANNOTATIONS if key in schema}
     rule = {key: value for key, value in schema.items() if key not in _ANNOTATIONS}
-    return notes | ({"anyOf": [rule, REFERENCE]} if rule else {})
+    return notes | ({"anyOf": [rule, REFERENCE, {"type": "null"}]} if rule else {})
 
 
 def serve_file_schema(components: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -165,7 +165,9 @@ def _declaration(name: str, group: type, field: FieldInfo) -> Declaration:
         env=str(details.get("env") or variable_of(name)),
         secret=bool(details.get("secret")),
         limits=tuple(_WORDS[kind].format(limit) for kind, limit in _limits(field)),
-        former=tuple(Name(old, variable_of(old), until) for old, until in details["formerly"].items()),
+        former=tuple(
+            Name(old, variable_of(old), until) for old, until in (details.get("formerly") or {}).items()
+        ),
     )
     metavar = details.get("metavar") or "|".join(declared.choices) or name.upper().split("_")[-1]
     return replace(declared, metavar=metavar)

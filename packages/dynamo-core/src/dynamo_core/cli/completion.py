@@ -11,6 +11,7 @@ from dynamo_core.cli.main import COMMANDS
 from dynamo_core.cli.parser import CommandParser
 from dynamo_core.deploy.describe import load
 from dynamo_core.deploy.installed import components
+from dynamo_core.printing import emit
 
 
 def build_parser() -> CommandParser:
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> int:
         parsers.append(parser)
         if note:
             print(f"dynamo completion: warning: {name}: {note}", file=sys.stderr)
-    print("\n".join(shtab.complete(parser, shell) for parser in parsers))
+    emit("\n".join(shtab.complete(parser, shell) for parser in parsers))
     return 0
 
 
@@ -45,5 +46,17 @@ def _dynamo() -> argparse.ArgumentParser:
     commands = found.add_subparsers()
     for name, help in COMMANDS.items():
         command = importlib.import_module(f"dynamo_core.cli.{name}").build_parser()
+        _complete_files(command)
         commands.add_parser(name, parents=[command], add_help=False, help=help)
     return found
+
+
+def _complete_files(parser: argparse.ArgumentParser) -> None:
+    import shtab
+
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                _complete_files(command)
+        elif action.metavar in ("FILE", "A", "B"):
+            action.complete = shtab.FILE  # type: ignore[attr-defined]

@@ -100,7 +100,8 @@ def check(files: list[Path], overrides: Sequence[str]) -> int:
             failed = True
             _warn(f"{file}: error", *(f"  {line}" for line in str(error).splitlines()))
             continue
-        _warn(*(f"{file}: warning: engine flags not checked: {warning}" for warning in plan.warnings))
+        _warn(*(f"{file}: warning: {warning}" for warning in plan.warnings))
+        _warn(*(f"{file}: warning: engine flags not checked: {reason}" for reason in plan.unchecked))
         sections = len({process.name.split("/")[0] for process in plan.processes})
         processes = _count(len(plan.processes), "process", "processes")
         emit(f"{file}: ok, {_count(sections, 'component', 'components')}, {processes}")
@@ -162,6 +163,7 @@ def _described(file: Path, overrides: Sequence[str]) -> tuple[Graph, dict[str, D
     if problems:
         raise UserError("\n".join(problems))
     for name, description in found.items():
+        _warn(*(f"dynamo config: warning: {name}: {warning}" for warning in description.warnings))
         if description.unchecked:
             _warn(f"dynamo config: warning: {name}: engine flags not checked: {description.unchecked}")
     return graph, found

@@ -11,6 +11,7 @@ from dynamo_core.cli.parser import OVERRIDES, CommandParser
 from dynamo_core.deploy.graph import read_graph, split_overrides
 from dynamo_core.deploy.plan import make_plan
 from dynamo_core.errors import UserError
+from dynamo_core.printing import emit
 from dynamo_core.serve.supervisor import Supervisor
 
 
@@ -58,13 +59,15 @@ def main(argv: list[str]) -> int:
     if options.show_config:
         return show(options.file, "text", changed=False, overrides=overrides)
     plan = make_plan(read_graph(options.file, overrides))
+    for warning in plan.warnings:
+        print(f"dynamo serve: warning: {warning}", file=sys.stderr)
     if options.dry_run:
-        for warning in plan.warnings:
-            print(f"dynamo serve: warning: engine flags not checked: {warning}", file=sys.stderr)
+        for reason in plan.unchecked:
+            print(f"dynamo serve: warning: engine flags not checked: {reason}", file=sys.stderr)
         for process in plan.processes:
-            print(process.command())
+            emit(process.command())
         return 0
-    if plan.warnings:
-        raise UserError("\n".join(plan.warnings))
+    if plan.unchecked:
+        raise UserError("\n".join(plan.unchecked))
     supervisor = Supervisor(plan, start_timeout=options.start_timeout)
     return asyncio.run(supervisor.run())

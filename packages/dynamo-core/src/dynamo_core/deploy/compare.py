@@ -6,10 +6,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dynamo_core.args.foreign import is_secret_variable
+from dynamo_core.args.show import MASK
 from dynamo_core.deploy.describe import Described, Description
 from dynamo_core.deploy.graph import Graph, Section
 
 ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """A value that is compared and not shown."""
+
+    value: str
 
 
 @dataclass(frozen=True)
@@ -42,13 +51,17 @@ def differences(
 
 def _values(section: Section, description: Description) -> dict[str, Described | Any]:
     own: dict[str, Any] = {
-        "component": section.component,
+        "module": section.component,
         "python": section.python,
         "replicas": section.replicas.value if section.replicas else description.deployment.get("replicas", 1),
         "resources": section.resources.value
         if section.resources
         else description.deployment.get("resources", {}),
-        **{f"env.{name}": value for name, value in section.env.items()},
+        **{
+            f"env.{name}": Hidden(value) if is_secret_variable(name) else value
+            for name, value in section.env.items()
+        },
+        **({} if description.settings else {key: v.value for key, v in section.values.items()}),
     }
     return {**own, **description.settings, **description.engine_options}
 
@@ -67,7 +80,9 @@ def _plain(value: Any) -> Any:
 def _text(value: Any) -> str:
     if value is ABSENT:
         return "not given"
+    if isinstance(value, Hidden):
+        return MASK
     if not isinstance(value, Described):
         return str(value)
-    shown = "********" if value.is_secret else value.value
+    shown = MASK if value.is_secret else value.value
     return f"{shown} ({value.origin})"

@@ -71,8 +71,17 @@ class BaseDeployment:
             raise TypeError(
                 f"{cls.__qualname__} has {', '.join(unknown)}, which is no setting of its component"
             )
+        if cls.ready_port != BaseDeployment.ready_port and cls.ready_port not in settings:
+            raise TypeError(f"{cls.__qualname__}.ready_port is {cls.ready_port!r}, which is no setting")
         if cls.engine_options and not has_engine:
             raise TypeError(f"{cls.__qualname__} has engine_options, but its component has no engine")
+
+    @classmethod
+    def own_attributes(cls) -> set[str]:
+        """The words that describe a deployment and so cannot be settings."""
+        return {
+            name for name, value in vars(BaseDeployment).items() if name[0] != "_" and not callable(value)
+        }
 
     @classmethod
     def default_of(cls, setting: str) -> Any:

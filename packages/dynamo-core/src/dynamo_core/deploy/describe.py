@@ -61,6 +61,8 @@ class Description:
     known_common: frozenset[str] = frozenset()
     """Which of the common keys the component or its engine knows."""
     problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What works today and will not for ever."""
     unchecked: str = ""
     """Why the engine options could not be checked, and are as they were written."""
 
@@ -101,6 +103,7 @@ def _unpack(answer: Mapping[str, Any]) -> Description:
         deployment=answer["deployment"],
         known_common=frozenset(answer["known_common"]),
         problems=tuple(answer["problems"]),
+        warnings=tuple(answer["warnings"]),
         unchecked=answer["unchecked"],
     )
 
@@ -178,8 +181,9 @@ def _answer(component: str, values: Values) -> dict[str, Any]:
         "engine_options": {},
         "words": [],
         "deployment": {},
-        "known_common": sorted(values.common),
+        "known_common": [],
         "problems": [],
+        "warnings": [],
         "unchecked": "",
     }
     if parser is None:
@@ -194,6 +198,7 @@ def _answer(component: str, values: Values) -> dict[str, Any]:
     except UserError as error:
         found["problems"] = re.split(r"\n(?! )", str(error))
         return found
+    found["warnings"] = list(arguments.warnings)
     found["settings"] = _settings(parser, arguments)
     found["engine_options"] = {
         value.key: {

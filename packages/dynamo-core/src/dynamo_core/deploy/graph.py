@@ -27,14 +27,14 @@ from typing import Any
 
 import yaml
 
-from dynamo_core.args.config_files import COMMON, RESERVED, check_sections, located
+from dynamo_core.args.config_files import COMMON, RESERVED, check_sections, kind_of, located
 from dynamo_core.args.files import NO_VALUE, Entry, read_yaml
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.suggest import nearest
 from dynamo_core.errors import UserError
 
 _SWITCHES = {"true": True, "false": False}
-_OVERRIDE = re.compile(r"--(?P<section>[A-Za-z][\w-]*)\.(?P<key>[\w-]+)(=(?P<value>.*))?", re.DOTALL)
+_OVERRIDE = re.compile(r"--(?P<section>[A-Za-z][\w-]*)\.(?P<key>[\w.-]+)(=(?P<value>.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,12 @@ def _override(tree: dict[str, dict[str, Located]], words: Sequence[str]) -> list
         try:
             structured = key in RESERVED or text.startswith(("[", "{"))
             value = yaml.safe_load(text) if structured else _SWITCHES.get(text, text)
-            tree.setdefault(section, {})[key] = Located(value, origin)
+            present = tree.setdefault(section, {}).get(key)
+            if present and present.origin == origin and present.value != value:
+                problems.append(f"{origin} is given twice with different values; keep one of the two")
+            tree[section][key] = Located(value, origin)
         except (yaml.YAMLError, *NO_VALUE, RecursionError):
-            problems.append(f"{word}: the value {text!r} is not valid YAML; quote it: '{text}'")
+            problems.append(f"{origin}: the value begins like a list or section, but is no valid YAML")
     return problems
 
 
@@ -170,9 +173,11 @@ def _environment(located: Located | None) -> dict[str, str]:
         return {}
     if not isinstance(located.value, dict):
         raise UserError(
-            f"{located.origin}: env must be a mapping of names to values, found {located.value!r}"
+            f"{located.origin}: env must be a mapping of names to values, found {kind_of(located.value)}"
         )
     for name, value in located.value.items():
         if not re.fullmatch(r"[A-Za-z_]\w*", str(name)) or value is None or isinstance(value, (dict, list)):
-            raise UserError(f"{located.origin}: env: {name}: {value!r} is no name and value of a variable")
+            raise UserError(
+                f"{located.origin}: env: {name} with {kind_of(value)} is no name and value of a variable"
+            )
     return {str(name): str(value) for name, value in located.value.items()}

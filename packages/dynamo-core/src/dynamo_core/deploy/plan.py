@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from dataclasses import dataclass, field, replace
 
 from dynamo_core.args.engine_words import as_words
+from dynamo_core.args.foreign import is_secret_variable
 from dynamo_core.args.parser import Values
 from dynamo_core.args.suggest import with_hint
 from dynamo_core.deploy.deployment import RESOURCES
@@ -40,8 +41,9 @@ class Process:
 
     def command(self) -> str:
         """What a person would type to start exactly this process; secrets come from their shell."""
-        prefix = [f"{name}={shlex.quote(value)}" for name, value in self.env.items()]
-        prefix += [f'{name}="${name}"' for name in self.secrets]
+        hidden = {*self.secrets, *(name for name in self.env if is_secret_variable(name))}
+        prefix = [f"{name}={shlex.quote(value)}" for name, value in self.env.items() if name not in hidden]
+        prefix += [f'{name}="${name}"' for name in sorted(hidden)]
         return " ".join([*prefix, shlex.join(self.argv)])
 
 
@@ -51,8 +53,10 @@ class Plan:
 
     source: str
     processes: tuple[Process, ...]
+    unchecked: tuple[str, ...] = ()
+    """Why engine options could not be checked, one per section."""
     warnings: tuple[str, ...] = ()
-    """What could not be checked, one per section."""
+    """What works today and will not for ever."""
 
 
 def make_plan(
@@ -75,8 +79,9 @@ def make_plan(
             processes += _processes(section, descriptions[section.name], problems, ports)
     if problems:
         raise UserError("\n".join(problems))
-    warnings = [f"{name}: {d.unchecked}" for name, d in descriptions.items() if d.unchecked]
-    return Plan(graph.source, tuple(processes), tuple(warnings))
+    unchecked = [f"{name}: {d.unchecked}" for name, d in descriptions.items() if d.unchecked]
+    warnings = [f"{name}: {warning}" for name, d in descriptions.items() for warning in d.warnings]
+    return Plan(graph.source, tuple(processes), tuple(unchecked), tuple(warnings))
 
 
 def describe_all(graph: Graph, problems: list[str], *, ask: Ask = describe) -> dict[str, Description]:
@@ -169,7 +174,7 @@ def _without(words: Sequence[str], key: str) -> list[str]:
 def _unknown_common(graph: Graph, descriptions: Collection[Description]) -> list[str]:
     settings = {key for description in descriptions for key in description.settings}
     known = {key for description in descriptions for key in description.known_common}
-    failed = len(descriptions) < len(graph.sections) or any(d.problems for d in descriptions)
+    failed = len(descriptions) < len(graph.sections) or any(d.problems or d.unchecked for d in descriptions)
     return [
         with_hint(f"{located.origin}: unknown key {key!r}", key, settings)
         for key, located in graph.common.items()
@@ -181,6 +186,8 @@ def _replicas(section: Section, description: Description, problems: list[str]) -
     if section.replicas is None:
         return int(description.deployment.get("replicas", 1))
     value = section.replicas.value
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)  # from ${…}
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         problems.append(
             f"{section.name}: replicas must be a whole number, found {value!r} "
@@ -222,7 +229,8 @@ class _Readiness:
         if key not in settings:
             return None
         is_tls = "tls-cert-path" in settings and settings["tls-cert-path"].value is not None
-        host = str(settings[key.replace("-port", "-host")].value)
+        listens = settings.get(key.replace("-port", "-host"))
+        host = str(listens.value) if listens else "127.0.0.1"
         return cls("https" if is_tls else "http", host, int(settings[key].value), key)
 
     @property

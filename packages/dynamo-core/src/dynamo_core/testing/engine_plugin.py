@@ -37,9 +37,19 @@ class EngineUnderTest:
     env: Mapping[str, str] = field(default_factory=dict)
 
     def start(self, stack: Stack, *flags: object) -> Running:
-        """A worker that serves `tiny`."""
+        """A worker that serves `tiny`; `flags` replace those that every worker here has."""
         name = ("--model", stack.model, "--served-model-name", "tiny")
-        return stack.start(self.module, *name, *self.flags, *flags, env=dict(self.env))
+        return stack.start(self.module, *name, *self._without(flags), *flags, env=dict(self.env))
+
+    def _without(self, replaced: tuple[object, ...]) -> list[object]:
+        kept: list[object] = []
+        keep = True
+        for word in self.flags:
+            if str(word).startswith("--"):
+                keep = word not in replaced
+            if keep:
+                kept.append(word)
+        return kept
 
 
 @pytest.fixture(scope="session")
