@@ -6,6 +6,13 @@ import os
 import re
 import sys
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def visible(text: str, keep: str = "\n\t") -> str:
+    """Text with its control characters written out, so that no file can talk to the terminal."""
+    return _CONTROL.sub(lambda match: match[0] if match[0] in keep else repr(match[0])[1:-1], text)
+
 
 def emit(text: str) -> None:
     """Print to stdout. A reader that has gone is no error: the process ends with 0, as if it had read."""
@@ -23,6 +30,7 @@ def complain(prog: str, problems: str) -> None:
 
     Lines that begin with a space belong to the problem before them.
     """
+    problems = visible(problems)
     found = re.split(r"\n(?! )", problems)
     if len(found) == 1:
         print(f"{prog}: error: {problems}", file=sys.stderr)

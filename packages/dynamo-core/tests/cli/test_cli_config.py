@@ -62,8 +62,8 @@ def test_show_for_machines(graph: Path, style: str, load: object) -> None:
     shown = config("show", graph, "--format", style, "--changed")
     data = load(shown.stdout)  # type: ignore[operator]
     assert data["Frontend"]["values"] == {
-        "http-port": {"value": 8001, "source": "file", "where": f"{graph}:5"},
-        "namespace": {"value": "test", "source": "file", "where": f"{graph}:2"},
+        "http-port": {"value": 8001, "source": "file", "where": f"{graph}:5", "column": 3},
+        "namespace": {"value": "test", "source": "file", "where": f"{graph}:2", "column": 3},
     }
 
 
@@ -211,3 +211,12 @@ def test_an_override_given_twice(graph: Path) -> None:
     result = config("show", graph, "--Worker.token-delay=1", "--Worker.token-delay=2")
     assert result.returncode == 2
     assert "--Worker.token-delay is given twice with different values; keep one of the two" in result.stderr
+
+
+def test_a_file_does_not_talk_to_the_terminal(tmp_path: Path) -> None:
+    text = 'Frontend:\n  component: dynamo_frontend\n  namespace: "a\\e[31mb"\n'
+    shown = config("show", write(tmp_path / "escape.yaml", text)).stdout
+    assert "\033" not in shown
+    assert r"a\x1b[31mb" in shown
+    mistaken = config("check", write(tmp_path / "mistake.yaml", text + '  "\\e[2J": 1\n')).stderr
+    assert "\033" not in mistaken

@@ -127,7 +127,7 @@ def located(
             continue  # a key without a value says nothing
         if used:
             where += f" with ${{{'}, ${'.join(used)}}}"
-        found[key] = Located(value, Origin("file", where))
+        found[key] = Located(value, Origin("file", where, entry.column))
     return found
 
 

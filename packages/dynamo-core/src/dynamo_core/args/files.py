@@ -28,6 +28,7 @@ class Entry:
     value: Any
     line: int
     children: dict[str, Entry]
+    column: int = 1
 
 
 def read_file(path: Path) -> dict[str, Entry]:
@@ -148,5 +149,5 @@ def _mapping(node: yaml.Node, path: Path, loader: yaml.SafeLoader) -> dict[str, 
             )
         children = _mapping(value_node, path, loader) if isinstance(value_node, yaml.MappingNode) else {}
         value = _value(value_node, path, loader)
-        entries[key] = Entry(value, line, children)
+        entries[key] = Entry(value, line, children, key_node.start_mark.column + 1)
     return entries

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Kind = Literal["flag", "environment", "file", "deployment", "default"]
@@ -15,6 +15,8 @@ class Origin:
     kind: Kind
     where: str = ""
     """The flag, the variable's name, `agg.yaml:14`, or the deployment class."""
+    column: int = field(default=0, compare=False)
+    """Of a key in a file, from 1; 0 where there is none."""
 
     def __str__(self) -> str:
         return self.where or self.kind

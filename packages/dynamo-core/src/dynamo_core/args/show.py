@@ -18,6 +18,7 @@ from dynamo_core.args.foreign import foreign_variables
 from dynamo_core.args.origins import Origin
 from dynamo_core.args.settings import Declaration, Settings, declarations
 from dynamo_core.environment import Variable
+from dynamo_core.printing import visible
 
 if TYPE_CHECKING:
     from dynamo_core.args.parser import Arguments
@@ -72,7 +73,7 @@ def dump(arguments: Arguments[Any], engine: Sequence[Row]) -> str:
     lines = []
     for row in [*rows, *engine]:
         if row.is_secret:
-            lines.append(f"# {row.key}: hidden; it came from {row.origin}")
+            lines.append(visible(f"# {row.key}: hidden; it came from {row.origin}", keep=""))
         elif not row.is_common:
             lines.append(_entry(row.key, escape(row.value)))
     if common := {row.key: escape(row.value) for row in engine if row.is_common and not row.is_secret}:
@@ -118,7 +119,7 @@ def _as_text(arguments: Arguments[Any], engine: Sequence[Row], variables: Sequen
 def table(rows: Sequence[Row]) -> list[str]:
     """Rows as aligned `key = value   source` lines."""
     width = max((len(row.key) for row in rows), default=0)
-    values = ["-" if row.shown is None else str(row.shown) for row in rows]
+    values = ["-" if row.shown is None else visible(str(row.shown), keep="") for row in rows]
     column = min(max((len(value) for value in values), default=0), 40)
     return [
         f"{row.key:<{width}} = {value:<{column}}   {row.origin}"
@@ -131,8 +132,8 @@ def as_data(
 ) -> dict[str, Any]:
     """The same for programs."""
     return {
-        "settings": {row.key: _row_data(row) for row in setting_rows(arguments)},
-        "engine": {row.key: _row_data(row) for row in engine},
+        "settings": {row.key: row_data(row) for row in setting_rows(arguments)},
+        "engine": {row.key: row_data(row) for row in engine},
         "environment": {
             v.name: {"value": _masked(v, type(arguments.settings)), "why": v.why} for v in variables
         },
@@ -144,8 +145,10 @@ def _foreign(arguments: Arguments[Any]) -> dict[str, str]:
     return foreign_variables(d.env for d in declarations(type(arguments.settings)).values())
 
 
-def _row_data(row: Row) -> dict[str, Any]:
-    return {"value": row.shown, "source": row.origin.kind, "where": row.origin.where}
+def row_data(row: Row) -> dict[str, Any]:
+    """One value for programs."""
+    column = {"column": row.origin.column} if row.origin.column else {}
+    return {"value": row.shown, "source": row.origin.kind, "where": row.origin.where, **column}
 
 
 def _masked(variable: Variable, settings: type[Settings]) -> str:

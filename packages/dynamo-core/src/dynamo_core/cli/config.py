@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from dynamo_core.args.foreign import foreign_names
-from dynamo_core.args.show import Row, table
+from dynamo_core.args.show import Row, row_data, table
 from dynamo_core.cli.parser import OVERRIDES, CommandParser
 from dynamo_core.deploy.compare import differences
 from dynamo_core.deploy.describe import Description, schema_of
@@ -20,7 +20,7 @@ from dynamo_core.deploy.installed import components
 from dynamo_core.deploy.plan import describe_all, make_plan
 from dynamo_core.deploy.variables import variables_of
 from dynamo_core.errors import UserError
-from dynamo_core.printing import emit
+from dynamo_core.printing import emit, visible
 
 
 def build_parser() -> CommandParser:
@@ -72,17 +72,14 @@ def show(file: Path, format: str, changed: bool, overrides: Sequence[str]) -> in
     rows = {name: _rows(description, changed) for name, description in descriptions.items()}
     if format == "text":
         for section in graph.sections:
-            emit(f"{section.name}: {section.component} in {section.python}")
+            emit(visible(f"{section.name}: {section.component} in {section.python}", keep=""))
             emit("\n".join(f"  {line}" for line in table(rows[section.name])) or "  (only defaults)")
         return 0
     data: dict[str, Any] = {
         section.name: {
             "component": section.component,
             "python": section.python,
-            "values": {
-                row.key: {"value": row.shown, "source": row.origin.kind, "where": row.origin.where}
-                for row in rows[section.name]
-            },
+            "values": {row.key: row_data(row) for row in rows[section.name]},
         }
         for section in graph.sections
     }
@@ -152,7 +149,7 @@ def diff(first: Path, second: Path, overrides: Sequence[str]) -> int:
     """`dynamo config diff`."""
     found = differences(_described(first, overrides), _described(second, overrides))
     for difference in found:
-        emit(f"{difference.where}: {difference.before} -> {difference.after}")
+        emit(visible(f"{difference.where}: {difference.before} -> {difference.after}", keep=""))
     return 1 if found else 0
 
 
@@ -180,7 +177,7 @@ def _rows(description: Description, changed: bool) -> list[Row]:
 
 def _warn(*lines: str) -> None:
     for line in lines:
-        print(line, file=sys.stderr)
+        print(visible(line), file=sys.stderr)
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -91,7 +91,7 @@ def schema_of(component: str, python: str) -> dict[str, Any]:
 
 
 def _pack(values: Mapping[str, Located]) -> dict[str, Any]:
-    return {key: [v.value, v.origin.kind, v.origin.where] for key, v in values.items()}
+    return {key: [v.value, v.origin.kind, v.origin.where, v.origin.column] for key, v in values.items()}
 
 
 def _unpack(answer: Mapping[str, Any]) -> Description:
@@ -203,7 +203,7 @@ def _answer(component: str, values: Values) -> dict[str, Any]:
     found["engine_options"] = {
         value.key: {
             "value": value.value,
-            "origin": [value.origin.kind, value.origin.where],
+            "origin": _packed(value.origin),
             "is_secret": is_secret(value.key),
         }
         for value in options
@@ -212,11 +212,15 @@ def _answer(component: str, values: Values) -> dict[str, Any]:
     return found
 
 
+def _packed(origin: Origin) -> list[Any]:
+    return [origin.kind, origin.where, origin.column]
+
+
 def _settings(parser: DynamoFlexibleArgumentParser[Any], arguments: Arguments[Any]) -> dict[str, Any]:
     return {
         declared.key: {
             "value": getattr(arguments.settings, name),
-            "origin": [arguments.origins[name].kind, arguments.origins[name].where],
+            "origin": _packed(arguments.origins[name]),
             "is_secret": hides(declared, arguments.origins[name]),
             "env": declared.env,
             "default": parser.default_of(declared),
@@ -238,7 +242,7 @@ def _schema(component: str) -> dict[str, Any]:
 def main() -> None:
     question = json.loads(sys.stdin.read() or "{}")
     common, own = (
-        {key: Located(value, Origin(kind, where)) for key, (value, kind, where) in part.items()}
+        {key: Located(value, Origin(*origin)) for key, (value, *origin) in part.items()}
         for part in (question.get("common", {}), question.get("own", {}))
     )
     with contextlib.redirect_stdout(sys.stderr):  # a module may print while it is imported

@@ -19,6 +19,8 @@ from dynamo_core.ports import free_ports
 
 Ask = Callable[[str, str, Values, Mapping[str, str]], Awaitable[Description]]
 """Component, interpreter, its values and its environment → what `describe` answers."""
+ASKED_AT_ONCE = 4
+"""Components; an engine's import takes a core and some hundred megabytes."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,13 @@ def describe_all(graph: Graph, problems: list[str], *, ask: Ask = describe) -> d
 
 
 async def _ask_all(graph: Graph, ask: Ask) -> list[Description | UserError]:
+    turns = asyncio.Semaphore(ASKED_AT_ONCE)
+
     async def one(section: Section) -> Description | UserError:
+        values = Values(graph.common, section.values)
         try:
-            return await ask(
-                section.component, section.python, Values(graph.common, section.values), section.env
-            )
+            async with turns:
+                return await ask(section.component, section.python, values, section.env)
         except UserError as error:
             return error
 
