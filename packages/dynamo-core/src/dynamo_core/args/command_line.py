@@ -9,21 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dynamo_core.args.engine import EngineOption
+from dynamo_core.args.given import Given
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.settings import Declaration, Name
 from dynamo_core.args.suggest import with_hint
 
 FORMATS = ("text", "json", "yaml")
-REPEATED, VALUE, OPTIONAL = "repeated", "value", "optional"
-OWN_FLAGS = {
-    "-f": REPEATED,
-    "--config": REPEATED,
-    "--dump-config": VALUE,
-    "--show-config": OPTIONAL,
-    "-h": OPTIONAL,
-    "--help": OPTIONAL,
-}
-"""What every component understands besides its settings, and how it takes a value."""
+OWN_FLAGS = ("-f", "--config", "--dump-config", "--show-config", "-h", "--help")
+"""What every component understands besides its settings."""
+_VALUE_IS_OPTIONAL = ("--show-config", "-h", "--help")
 _NUMBER = re.compile(r"-(\d|\.\d)")
 
 
@@ -31,18 +25,12 @@ _NUMBER = re.compile(r"-(\d|\.\d)")
 class CommandLine:
     """What was typed, before anything is validated."""
 
-    flags: dict[str, Located] = field(default_factory=dict)
-    """By setting."""
-    engine_options: list[EngineOption] = field(default_factory=list)
+    given: Given = field(default_factory=Given)
     files: list[str] = field(default_factory=list)
     dump: str = ""
     show: str = ""
     help: str | None = None
     """The topic of `--help`; empty for all of it, None if no help was asked for."""
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    incomplete: set[str] = field(default_factory=set)
-    """Settings whose flag has no value."""
 
 
 def is_flag(word: str) -> bool:
@@ -86,23 +74,23 @@ class _Reader:
             elif is_flag(word):
                 self._foreign(word, words)
             else:
-                self.found.problems.append(self._unexpected(word, last))
+                self.found.given.problems.append(self._unexpected(word, last))
             last = flag
         return self.found
 
     def _unexpected(self, word: str, last: str) -> str:
         if last in self.settings and self.settings[last][0].is_switch:
             return f"{last} takes no value, found {word!r}"
-        if OWN_FLAGS.get(last) == OPTIONAL:
+        if last in _VALUE_IS_OPTIONAL:
             return f"unexpected argument {word!r}; a value of {last} is given as {last}={word}"
         return f"unexpected argument {word!r}"
 
     def _own(self, flag: str, given: str | None, words: deque[str]) -> None:
-        if OWN_FLAGS[flag] != OPTIONAL:
+        if flag not in _VALUE_IS_OPTIONAL:
             given = self._value(flag, given, words, "FILE")
             if not given:
                 if given == "":
-                    self.found.problems.append(f"{flag} needs a value: {flag} FILE")
+                    self.found.given.problems.append(f"{flag} needs a value: {flag} FILE")
                 return
         if flag in ("-f", "--config"):
             self.found.files.append(str(given))
@@ -116,11 +104,11 @@ class _Reader:
             self.found.show = given or "text"
         else:
             problem = f"--show-config: {given!r} is no format; there are {', '.join(FORMATS)}"
-            self.found.problems.append(with_hint(problem, str(given), FORMATS))
+            self.found.given.problems.append(with_hint(problem, str(given), FORMATS))
 
     def _once(self, flag: str, present: str, given: str) -> None:
         if present and present != given:
-            self.found.problems.append(
+            self.found.given.problems.append(
                 f"{flag} is given twice, as {present!r} and as {given!r}; keep one of the two"
             )
 
@@ -128,22 +116,22 @@ class _Reader:
         declared, name, switch = self.settings[flag]
         if name.removed_in:
             now = declared.flag if switch else declared.negated_flag
-            self.found.warnings.append(declared.renamed(name, flag, now))
+            self.found.given.warnings.append(declared.renamed(name, flag, now))
         value: Any = switch
         if not declared.is_switch:
             value = self._value(flag, given, words, declared.metavar)
             if value is None:
-                self.found.incomplete.add(declared.name)
+                self.found.given.incomplete.add(declared.key)
         elif given is not None:
-            self.found.problems.append(
+            self.found.given.problems.append(
                 f"{flag} takes no value, found {given!r}; give {declared.flag} or {declared.negated_flag}"
             )
         if value is None:
             return
-        present = self.found.flags.get(declared.name)
+        present = self.found.given.settings.get(declared.name)
         if present is not None and present.value != value:
-            self.found.problems.append(_twice(declared, present, flag, value))
-        self.found.flags[declared.name] = Located(value, Origin("flag", flag))
+            self.found.given.problems.append(_twice(declared, present, flag, value))
+        self.found.given.settings[declared.name] = Located(value, Origin("flag", flag))
 
     def _value(self, flag: str, given: str | None, words: deque[str], metavar: str) -> str | None:
         if given is not None:
@@ -153,7 +141,7 @@ class _Reader:
         problem = f"{flag} needs a value: {flag} {metavar}"
         if words:
             problem += f"; found {words[0]!r}, and a value that begins with a dash is given as {flag}=VALUE"
-        self.found.problems.append(problem)
+        self.found.given.problems.append(problem)
         return None
 
     def _foreign(self, word: str, words: deque[str]) -> None:
@@ -164,9 +152,9 @@ class _Reader:
             values.append(words.popleft())
         if self.has_engine:
             option = EngineOption(flag, Origin("flag", flag), words=(word, *values))
-            self.found.engine_options.append(option)
+            self.found.given.engine_options.append(option)
         else:
-            self.found.problems.append(unknown_flag(flag, self.settings))
+            self.found.given.problems.append(unknown_flag(flag, self.settings))
 
 
 def unknown_flag(flag: str, known: Sequence[str] | Mapping[str, object]) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from dynamo_core.args.engine import EngineOption
 from dynamo_core.args.expand import expand
 from dynamo_core.args.files import Entry, read_file
+from dynamo_core.args.given import Given
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.settings import Declaration, Name
 from dynamo_core.args.suggest import with_hint
@@ -20,29 +20,15 @@ RESERVED = ("component", "python", "replicas", "resources", "env")
 """Keys of a section that `dynamo serve` reads; the component itself does not."""
 
 
-@dataclass
-class FileValues:
-    """What files gave: values by setting, options for the engine, and what is wrong with them."""
-
-    settings: dict[str, Located] = field(default_factory=dict)
-    engine_options: list[EngineOption] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    incomplete: set[str] = field(default_factory=set)
-    """Keys whose value could not be made out."""
-    is_unread: bool = False
-    """Whether a file could not be read at all, so that nobody knows what it gives."""
-
-
 def read_config_files(
     paths: Sequence[str], declared: Mapping[str, Declaration], *, module: str, has_engine: bool
-) -> FileValues:
+) -> Given:
     """Read files in order; a later one wins.
 
     In a serve file, the section whose `component` is `module` counts. `Common` counts for what the
     component or its engine knows, and less than its own keys.
     """
-    values = FileValues()
+    values = Given()
     for path in paths:
         try:
             common, own = _sections(path, module)
@@ -57,7 +43,7 @@ def read_config_files(
 
 
 def take(
-    values: FileValues,
+    values: Given,
     common: Mapping[str, Located],
     own: Mapping[str, Located],
     declared: Mapping[str, Declaration],
@@ -83,7 +69,7 @@ def take(
 
 
 def _take_setting(
-    values: FileValues, setting: Declaration, name: Name, found: Located, own: Mapping[str, Located]
+    values: Given, setting: Declaration, name: Name, found: Located, own: Mapping[str, Located]
 ) -> None:
     if name.removed_in:
         values.warnings.append(setting.renamed(name, f"{found.origin}: {name.key}", setting.key))

@@ -14,11 +14,12 @@ from pydantic import ValidationError
 
 from dynamo_core import environment, logs
 from dynamo_core.args.command_line import OWN_FLAGS, CommandLine, read_command_line
-from dynamo_core.args.config_files import RESERVED, FileValues, read_config_files, take
+from dynamo_core.args.config_files import RESERVED, read_config_files, take
 from dynamo_core.args.engine import Engine, EngineOption, EngineValue, is_secret
 from dynamo_core.args.engine_options import EngineOptions
 from dynamo_core.args.engine_parser import EngineParser
 from dynamo_core.args.foreign import unknown_variables
+from dynamo_core.args.given import Given
 from dynamo_core.args.groups import RuntimeSettings, StatusSettings
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.settings import Declaration, Settings, declarations
@@ -125,19 +126,14 @@ class DynamoFlexibleArgumentParser(Generic[S]):
 
     def resolve_values(self, values: Values) -> Arguments[S]:
         """The same for values that a planner has read. Raises `UserError`."""
-        line, files = CommandLine(), FileValues()
-        flags = {key: located for key, located in values.own.items() if located.origin.kind == "flag"}
-        own = {key: located for key, located in values.own.items() if key not in flags}
-        common_flags = {k: v for k, v in values.common.items() if v.origin.kind == "flag" and k not in flags}
-        common = {k: v for k, v in values.common.items() if v.origin.kind != "flag"}
-        take(files, common, own, self.declared, has_engine=self.engine is not None)
-        typed = FileValues()
-        take(typed, common_flags, flags, self.declared, has_engine=self.engine is not None)
-        line.flags = typed.settings
-        line.engine_options = typed.engine_options
-        line.problems = typed.problems
-        line.warnings = typed.warnings
-        return self._resolve(line, files)
+        typed, files = Given(), Given()
+        for given, is_typed in ((files, False), (typed, True)):
+            common, own = (
+                {key: v for key, v in part.items() if (v.origin.kind == "flag") is is_typed}
+                for part in (values.common, values.own)
+            )
+            take(given, common, own, self.declared, has_engine=self.engine is not None)
+        return self._resolve(typed, files)
 
     def _read(self, argv: Sequence[str]) -> CommandLine:
         return read_command_line(argv, self.declared, has_engine=self.engine is not None)
@@ -145,20 +141,23 @@ class DynamoFlexibleArgumentParser(Generic[S]):
     def _arguments(self, line: CommandLine) -> Arguments[S]:
         has_engine = self.engine is not None
         files = read_config_files(line.files, self.declared, module=self.module, has_engine=has_engine)
-        return self._resolve(line, files)
+        return self._resolve(line.given, files)
 
-    def _resolve(self, line: CommandLine, files: FileValues) -> Arguments[S]:
-        problems = [*line.problems, *files.problems]
-        warnings = [*line.warnings, *files.warnings]
+    def _resolve(self, typed: Given, files: Given) -> Arguments[S]:
+        problems = [*typed.problems, *files.problems]
+        warnings = [*typed.warnings, *files.warnings]
         problems += unknown_variables(self.declared.values())
-        found = {n: self._lookup(d, line.flags, files.settings, warnings) for n, d in self.declared.items()}
-        unsure = line.incomplete | {n for n, d in self.declared.items() if d.key in files.incomplete}
+        found = {
+            n: self._lookup(d, typed.settings, files.settings, warnings) for n, d in self.declared.items()
+        }
+        incomplete = typed.incomplete | files.incomplete
+        unsure = {name for name, declared in self.declared.items() if declared.key in incomplete}
         if files.is_unread:
             unsure |= {name for name, located in found.items() if located is None}
         settings = self._validate({n: v for n, v in found.items() if n not in unsure}, problems)
         if settings is not None:
             problems += environment.conflicts(self.variables(settings))
-        options = (*self._deployed_options(), *files.engine_options, *line.engine_options)
+        options = (*self._deployed_options(), *files.engine_options, *typed.engine_options)
         ours = OWN_KEYS | {d.key: getattr(settings, d.name, None) for d in self.declared.values()}
         engine = EngineOptions(self.engine, options, ours)
         if problems or settings is None:
