@@ -182,7 +182,7 @@ def _unknown_common(graph: Graph, descriptions: Collection[Description]) -> list
     return [
         with_hint(f"{located.origin}: unknown key {key!r}", key, settings)
         for key, located in graph.common.items()
-        if not failed and key not in known
+        if settings and not failed and key not in known  # without settings nobody can tell
     ]
 
 
