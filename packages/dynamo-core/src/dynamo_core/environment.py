@@ -27,6 +27,16 @@ class Variable:
     """Whether what is already set stays: for defaults of ours that differ from a library's."""
 
 
+OF_THE_TERMINAL = {
+    "NO_COLOR": "no colours in help",
+    "FORCE_COLOR": "colours in help also where no terminal is",
+    "TERM": "no colours in help on a dumb terminal",
+    "COLUMNS": "width of help",
+    "TMPDIR": "where the default discovery folder is",
+}
+"""What is read besides settings, by us or by Python for us."""
+
+
 def read(name: str) -> str | None:
     """The value of an environment variable, or None if it is not set."""
     return os.environ.get(name)

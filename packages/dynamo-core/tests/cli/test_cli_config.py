@@ -151,6 +151,7 @@ def test_env_lists_what_is_read_and_set() -> None:
     assert "\nDYN_EVENT_PLANE_HOST\n    set by " in shown.stdout
     assert "\nETCD_ENDPOINTS\n    read and set by " in shown.stdout
     assert "\nDYN_LOGGING_JSONL\n    set by " in shown.stdout
+    assert "\nNO_COLOR\n    read by every command: no colours in help\n" in shown.stdout
     everything = config("env", "--all").stdout
     assert "  DYN_TCP_POOL_SIZE\n" in everything
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from dynamo_core import environment
 from dynamo_core.args.foreign import foreign_names
 from dynamo_core.args.show import Row, row_data, table
 from dynamo_core.cli.parser import OVERRIDES, CommandParser
@@ -136,6 +137,8 @@ def env(all: bool) -> int:
         everyone = len(variable.components) == len(installed) > 1
         by = "all components" if everyone else ", ".join(variable.components)
         emit(f"{variable.name}\n    {' and '.join(uses)} by {by}: {variable.why}")
+    for name, why in environment.OF_THE_TERMINAL.items():
+        emit(f"{name}\n    read by every command: {why}")
     foreign = sorted(foreign_names())
     if all:
         emit("\nread by the Rust runtime or the Kubernetes operator, accepted and shown by --show-config:")
