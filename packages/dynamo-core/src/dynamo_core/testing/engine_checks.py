@@ -248,10 +248,18 @@ def wait_for_child(worker: Running, name: str) -> list[psutil.Process]:
     while time.monotonic() < deadline:
         assert worker.process.poll() is None, worker.output
         children = psutil.Process(worker.pid).children(recursive=True)
-        if any(name in " ".join([child.name(), *child.cmdline()]) for child in children):
+        if any(name in _called(child) for child in children):
             return children
         time.sleep(0.05)
     raise AssertionError(f"no process {name!r} after {START_TIMEOUT} s:\n{worker.output}")
+
+
+def _called(process: psutil.Process) -> str:
+    """Name and command line; empty for one that has just ended."""
+    try:
+        return " ".join([process.name(), *process.cmdline()])
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def assert_gone(processes: list[psutil.Process]) -> None:
