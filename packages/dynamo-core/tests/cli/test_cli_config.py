@@ -11,6 +11,8 @@ import jsonschema
 import pytest
 import yaml
 
+from dynamo_core.deploy.installed import parsers
+
 SCRIPTED = "dynamo_core.testing.scripted"
 GRAPH = f"""\
 Common:
@@ -221,3 +223,16 @@ def test_a_file_does_not_talk_to_the_terminal(tmp_path: Path) -> None:
     assert r"a\x1b[31mb" in shown
     mistaken = config("check", write(tmp_path / "mistake.yaml", text + '  "\\e[2J": 1\n')).stderr
     assert "\033" not in mistaken
+
+
+def test_a_broken_component_of_somebody_else_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = {
+        "bad": "no_such.module",
+        "odd": "json:main",
+        "empty": "json.tool",
+        "frontend": "dynamo_frontend",
+    }
+    monkeypatch.setattr("dynamo_core.deploy.installed.components", lambda: installed)
+    problems: list[str] = []
+    assert list(parsers(problems)) == ["frontend"]
+    assert [problem.split(" is left out: ")[0] for problem in problems] == ["bad", "odd", "empty"]

@@ -9,8 +9,7 @@ import sys
 from dynamo_core.args.completion import SHELLS, completer
 from dynamo_core.cli.main import COMMANDS
 from dynamo_core.cli.parser import CommandParser
-from dynamo_core.deploy.describe import load
-from dynamo_core.deploy.installed import components
+from dynamo_core.deploy.installed import parsers
 from dynamo_core.printing import emit
 
 
@@ -30,13 +29,15 @@ def main(argv: list[str]) -> int:
     import shtab
 
     shell = build_parser().parse_args(argv).shell
-    parsers = [_dynamo()]
-    for name, module in components().items():
-        parser, note = completer(load(module).parser(), name)
-        parsers.append(parser)
-        if note:
-            print(f"dynamo completion: warning: {name}: {note}", file=sys.stderr)
-    emit("\n".join(shtab.complete(parser, shell) for parser in parsers))
+    warnings: list[str] = []
+    completers = [_dynamo()]
+    for name, parser in parsers(warnings).items():
+        found, note = completer(parser, name)
+        completers.append(found)
+        warnings += [f"{name}: {note}"] if note else []
+    for warning in warnings:
+        print(f"dynamo completion: warning: {warning}", file=sys.stderr)
+    emit("\n".join(shtab.complete(found, shell) for found in completers))
     return 0
 
 

@@ -17,7 +17,7 @@ from dynamo_core.cli.parser import OVERRIDES, CommandParser
 from dynamo_core.deploy.compare import differences
 from dynamo_core.deploy.describe import Description, schema_of
 from dynamo_core.deploy.graph import Graph, read_graph, split_overrides
-from dynamo_core.deploy.installed import components
+from dynamo_core.deploy.installed import components, parsers
 from dynamo_core.deploy.plan import describe_all, make_plan
 from dynamo_core.deploy.variables import variables_of
 from dynamo_core.errors import UserError
@@ -131,7 +131,9 @@ def schema(file: Path | None) -> int:
 
 def env(all: bool) -> int:
     """`dynamo config env`."""
-    installed = components()
+    problems: list[str] = []
+    installed = parsers(problems)
+    _warn(*(f"dynamo config: warning: {problem}" for problem in problems))
     for variable in variables_of(installed):
         uses = [word for word, is_so in (("read", variable.is_read), ("set", variable.is_set)) if is_so]
         everyone = len(variable.components) == len(installed) > 1

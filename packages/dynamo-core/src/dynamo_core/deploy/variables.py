@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dynamo_core.args.parser import DynamoFlexibleArgumentParser
-from dynamo_core.deploy.describe import load
 from dynamo_core.environment import Variable
 
 
@@ -23,11 +22,10 @@ class UsedVariable:
     """By the names of their console scripts."""
 
 
-def variables_of(components: Mapping[str, str]) -> list[UsedVariable]:
-    """The variables of these components (modules by name), sorted."""
+def variables_of(parsers: Mapping[str, DynamoFlexibleArgumentParser[Any]]) -> list[UsedVariable]:
+    """The variables of components, whose parsers are given by their names; sorted."""
     found: dict[str, UsedVariable] = {}
-    for component, module in components.items():
-        parser = load(module).parser()
+    for component, parser in parsers.items():
         read = {n.env: declared.help for declared in parser.declared.values() for n in declared.names}
         written = {variable.name: variable.why for variable in _written(parser)}
         for name in {**read, **written}:
