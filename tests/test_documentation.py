@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["dynamo_core.testing.plugin"]
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     ROOT / "README.md",
@@ -37,6 +39,7 @@ RUN_ELSEWHERE = {
 MODULES = {
     "dynamo-frontend": "dynamo_frontend",
     "dynamo-mocker-worker": "dynamo_mocker.worker",
+    "dynamo-echo-worker": "dynamo_mocker.echo",
     "dynamo-vllm-worker": "dynamo_vllm.worker",
     "dynamo-sglang-worker": "dynamo_sglang.worker",
     "dynamo-trtllm-worker": "dynamo_trtllm.worker",
@@ -58,13 +61,13 @@ HERE = [
 
 
 @pytest.mark.parametrize("command", HERE)
-def test_a_documented_command_is_understood(command: str, tmp_path: Path) -> None:
+def test_a_documented_command_is_understood(command: str, tmp_path: Path, tiny_model: Path) -> None:
     """What would start something is run with `--show-config` or `--dry-run`; all else as it stands."""
-    words = shlex.split(command.replace("FOLDER", str(tmp_path)))
-    if words[0] == "dynamo" and words[1] != "serve":
+    words = shlex.split(command.replace("FOLDER", str(tiny_model)))
+    if words[0] == "dynamo" and words[1] not in ("serve", "run"):
         result = _run("dynamo_core.cli.main", *words[1:])
-    elif words[:2] == ["dynamo", "serve"]:
-        if not (ROOT / words[2]).exists():
+    elif words[:2] in (["dynamo", "serve"], ["dynamo", "run"]):
+        if words[1] == "serve" and not (ROOT / words[2]).exists() and ":" not in words[2]:
             words[2] = str(tmp_path / "graph.yaml")
             Path(words[2]).write_text("Frontend:\n  component: dynamo_frontend\n")
         result = _run("dynamo_core.cli.main", *words[1:], "--dry-run")

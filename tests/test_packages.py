@@ -25,7 +25,7 @@ PLAIN = [name for name in PACKAGES if name not in ENGINES]
 MODULES = {
     "dynamo-core": ["dynamo_core.testing.scripted"],
     "dynamo-frontend": ["dynamo_frontend"],
-    "dynamo-mocker": ["dynamo_mocker.worker"],
+    "dynamo-mocker": ["dynamo_mocker.worker", "dynamo_mocker.echo"],
     "dynamo-vllm": ["dynamo_vllm.worker"],
     "dynamo-sglang": ["dynamo_sglang.worker"],
     "dynamo-trtllm": ["dynamo_trtllm.worker"],
@@ -38,7 +38,12 @@ SCRIPTS = {
     "dynamo-sglang": "dynamo-sglang-worker",
     "dynamo-trtllm": "dynamo-trtllm-worker",
 }
-DISTRIBUTIONS = {"dynamo": "ai-dynamo-runtime", "yaml": "pyyaml", "tensorrt_llm": "tensorrt-llm"}
+DISTRIBUTIONS = {
+    "dynamo": "ai-dynamo-runtime",
+    "pynvml": "nvidia-ml-py",
+    "tensorrt_llm": "tensorrt-llm",
+    "yaml": "pyyaml",
+}
 """Import names that differ from the name of what provides them."""
 IN_TESTING_ONLY = {"numpy", "safetensors"}
 """Imported by core's testing module where an engine has brought them."""

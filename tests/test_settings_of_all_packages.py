@@ -6,6 +6,7 @@ from dynamo_core.args import ComponentSettings, ModelSettings, RuntimeSettings
 from dynamo_core.args.foreign import OF_OTHER_COMPONENTS
 from dynamo_core.args.settings import Settings, declarations
 from dynamo_frontend.args import FrontendSettings
+from dynamo_mocker.echo import EchoWorkerSettings
 from dynamo_mocker.worker import MockerWorkerSettings
 from dynamo_sglang.args import SglangSettings
 from dynamo_vllm.args import VllmSettings
@@ -13,6 +14,7 @@ from dynamo_vllm.args import VllmSettings
 COMPONENTS: tuple[type[Settings], ...] = (
     FrontendSettings,
     MockerWorkerSettings,
+    EchoWorkerSettings,
     VllmSettings,
     SglangSettings,
 )

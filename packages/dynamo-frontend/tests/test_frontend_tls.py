@@ -62,11 +62,11 @@ def _wait_until_ready(http: httpx.Client, url: str, timeout: float = 20.0) -> No
 
 
 def refusal(stack: Stack, *flags: object) -> list[str]:
-    """What a frontend says that does not start."""
+    """What a frontend says that does not start, without its name."""
     frontend = stack.frontend(*flags)
     assert frontend.wait() == 2, frontend.output
     assert "Traceback" not in frontend.output
-    return frontend.lines
+    return [line.removeprefix("python -m dynamo_frontend: ") for line in frontend.lines]
 
 
 def test_a_certificate_without_its_key(stack: Stack, pair: Pair) -> None:
@@ -83,9 +83,9 @@ def test_a_certificate_without_its_key(stack: Stack, pair: Pair) -> None:
 def test_a_file_that_is_not_there(stack: Stack, pair: Pair, tmp_path: Path) -> None:
     missing = tmp_path / "missing.pem"
     lines = refusal(stack, "--tls-cert-path", pair.cert, "--tls-key-path", missing)
-    assert lines[-1] == f"error: --tls-key-path: there is no file {missing}"
+    assert lines[-1] == (f"error: --tls-key-path: there is no file {missing} (from --tls-key-path)")
     lines = refusal(stack, "--tls-cert-path", missing, "--tls-key-path", pair.key)
-    assert lines[-1] == f"error: --tls-cert-path: there is no file {missing}"
+    assert lines[-1] == (f"error: --tls-cert-path: there is no file {missing} (from --tls-cert-path)")
 
 
 def test_a_file_that_is_no_certificate(stack: Stack, pair: Pair, tmp_path: Path) -> None:

@@ -51,12 +51,13 @@ def test_the_models_name_is_the_folder_if_none_is_given(stack: Stack) -> None:
 
 
 def refusal(stack: Stack, *words: object) -> list[str]:
-    """The last lines of a worker that does not start."""
+    """The last lines of a worker that does not start, without its name."""
     worker = stack.start(MODULE, *words)
     assert worker.wait(timeout=8) == 2, worker.output
     assert "Traceback" not in worker.output
     assert not [path for path in stack.discovery.rglob("*") if path.is_file()]
-    return [line for line in worker.lines if " INFO " not in line]
+    lines = [line.removeprefix(f"python -m {MODULE}: ") for line in worker.lines]
+    return [line for line in lines if " INFO " not in line]
 
 
 @pytest.mark.setting("engine_args_file")
@@ -92,7 +93,7 @@ def test_an_engine_args_file_that_is_none(stack: Stack, tmp_path: Path, content:
 def test_a_model_path_that_does_not_exist(stack: Stack, tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     assert refusal(stack, "--model", missing) == [
-        f"error: --model: there is no folder {missing}",
+        f"error: --model: there is no folder {missing} (from --model)",
         "  fix: check the path",
     ]
 
@@ -102,7 +103,8 @@ def test_a_folder_that_is_no_model(stack: Stack, tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "notes.txt").write_text("")
     assert refusal(stack, "--model", folder) == [
-        f"error: --model: the folder {folder} is no model: it has no config.json (found: notes.txt)",
+        f"error: --model: the folder {folder} is no model: it has no config.json "
+        "(found: notes.txt) (from --model)",
         "  fix: give the folder that holds config.json, the tokenizer and the weights",
     ]
 
@@ -111,7 +113,8 @@ def test_a_file_is_no_model(stack: Stack, tmp_path: Path) -> None:
     file = tmp_path / "model.gguf"
     file.write_text("")
     assert refusal(stack, "--model", file) == [
-        f"error: --model: {file} is a file; a model is a folder with config.json, a tokenizer and weights",
+        f"error: --model: {file} is a file; a model is a folder with config.json, a tokenizer and weights "
+        "(from --model)",
         f"  fix: give the folder that holds it, {tmp_path}",
     ]
 

@@ -192,3 +192,23 @@ def test_what_is_for_the_command_line_is_refused_in_a_file(tmp_path: Path, key: 
     file = tmp_path / "sglang.yaml"
     file.write_text(f"{key}: other.yaml")
     assert OPTIONS.problem("-f", str(file)).startswith(f"{file}:1: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        ("", None),
+        ("--random-seed 7", None),
+        ("--tensor-parallel-size 4", 4),
+        ("--tp-size 4 --pp-size 2", 8),
+        ("--tp-size 2 --dp-size 4", 8),
+        ("--tp-size 4 --dp-size 4 --enable-dp-attention", 4),
+        ("--tp-size 8 --nnodes 2", 4),
+        ("--tp-size 2 --device cpu", 0),
+        ("--device cuda", None),
+    ],
+)
+def test_how_many_gpus_a_worker_takes(words: str, count: int | None) -> None:
+    assert SGLANG.gpus is not None
+    values, _ = OPTIONS.resolve(*words.split()).engine.read(OPTIONS.reader)
+    assert SGLANG.gpus({value.key: value.value for value in values}) == count

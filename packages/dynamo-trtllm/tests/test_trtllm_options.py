@@ -81,3 +81,19 @@ def test_a_name_that_is_no_longer_shared_is_an_error() -> None:
     options = dataclasses.replace(arguments.engine, engine=dataclasses.replace(TRTLLM, shared={}))
     with pytest.raises(TypeError, match="TensorRT-LLM has options of the same names as ours: model"):
         options.parser()
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        ("", None),
+        ("--max-seq-len 4096", None),
+        ("--tensor-parallel-size 4", 4),
+        ("--tensor-parallel-size 4 --pipeline-parallel-size 2 --context-parallel-size 2", 16),
+        ("--tensor-parallel-size 16 --gpus-per-node 8", 8),
+    ],
+)
+def test_how_many_gpus_a_worker_takes(words: str, count: int | None) -> None:
+    assert TRTLLM.gpus is not None
+    values, _ = parser().resolve(["--model", "m", *words.split()]).engine.values()
+    assert TRTLLM.gpus({value.key: value.value for value in values}) == count

@@ -260,3 +260,23 @@ def test_what_vllm_cannot_read_is_one_problem(words: list[str], text: str) -> No
 def test_a_part_for_another_engine_may_stand_in_common(tmp_path: Path) -> None:
     file = write(tmp_path, {"Common": {"other-config.part": 3}, "hf-overrides.a": 1})
     assert OPTIONS.ours("-f", file)["hf_overrides"] == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        ("", None),
+        ("--seed 7", None),
+        ("-tp 4", 4),
+        ("-tp 4 --pipeline_parallel_size 2", 8),
+        ("-tp 2 -dp 4", 8),
+        ("-tp 2 -dp 4 --data-parallel-size-local 1", 2),
+        ("-tp 2 -dp 4 --data-parallel-rank 3", 2),
+        ("-tp 2 -pcp 2", 4),
+        ("-tp 8 --nnodes 2 --master-addr 192.0.2.7", 4),
+    ],
+)
+def test_how_many_gpus_a_worker_takes(words: str, count: int | None) -> None:
+    assert VLLM.gpus is not None
+    values, _ = OPTIONS.resolve(*words.split()).engine.read(OPTIONS.reader)
+    assert VLLM.gpus({value.key: value.value for value in values}) == count

@@ -25,13 +25,15 @@ def emit(text: str) -> None:
         raise SystemExit(0) from None
 
 
-def complain(prog: str, problems: str) -> None:
-    """Print an error to stderr: one in a line, several in a list below their number.
+def each_problem(problems: str) -> list[str]:
+    """The problems in a message; lines that begin with a space belong to the one before them."""
+    return re.split(r"\n(?! )", problems)
 
-    Lines that begin with a space belong to the problem before them.
-    """
+
+def complain(prog: str, problems: str) -> None:
+    """Print an error to stderr: one in a line, several in a list below their number."""
     problems = visible(problems)
-    found = re.split(r"\n(?! )", problems)
+    found = each_problem(problems)
     if len(found) == 1:
         print(f"{prog}: error: {problems}", file=sys.stderr)
         return

@@ -10,3 +10,4 @@ from every_setting import DECLARED
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for declared in DECLARED.values():
         monkeypatch.delenv(declared.env, raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dynamo_core.args import ComponentSettings, ModelSettings, RuntimeSettings
+from dynamo_core.args import ComponentSettings, GpuSettings, ModelSettings, RuntimeSettings
 from dynamo_core.args.settings import declarations
 
 
-class WorkerSettings(ModelSettings, ComponentSettings, RuntimeSettings):
+class WorkerSettings(ModelSettings, GpuSettings, ComponentSettings, RuntimeSettings):
     "Every group of core in one component"
 
 

@@ -43,7 +43,7 @@ def test_every_setting_is_in_exactly_one_topic() -> None:
     assert sorted(everywhere) == sorted(DECLARED)
 
 
-@pytest.mark.parametrize("topic", ["model", "component", "runtime", "status"])
+@pytest.mark.parametrize("topic", ["model", "gpus", "component", "runtime", "status"])
 def test_a_topic_shows_its_settings_and_no_others(topic: str) -> None:
     text = shown(topic)
     title, settings = topics_of(DynamoFlexibleArgumentParser(WorkerSettings))[topic]

@@ -30,7 +30,7 @@ from dynamo_core.args.command_line import FORMATS
 from dynamo_core.args.settings import Declaration
 from dynamo_core.args.show import dump, engine_rows, show
 from dynamo_core.deploy import BaseDeployment
-from dynamo_core.deploy.graph import Graph, read_graph, split_overrides
+from dynamo_core.deploy.graph import GraphConfig, read_graph, split_overrides
 from dynamo_core.errors import UserError
 
 Strategy = st.SearchStrategy[Any]
@@ -102,6 +102,10 @@ OPTIONS: dict[str, Strategy] = {
 
 
 def _allowed(declared: Declaration) -> Strategy:
+    if declared.name == "gpus":
+        return st.lists(st.sampled_from(["0", "11", "GPU-ab-01", "MIG-9"]), min_size=1, unique=True).map(
+            ",".join
+        )
     if declared.choices:
         return st.sampled_from(declared.choices)
     bounds = dict(limit.rsplit(" ", 1) for limit in declared.limits)
@@ -607,7 +611,7 @@ OVERRIDES = st.lists(
 def test_any_serve_file(folder: Path, content: bytes, overrides: list[str]) -> None:
     (folder / "serve.yaml").write_bytes(content)
     with contextlib.suppress(UserError):
-        assert isinstance(read_graph(folder / "serve.yaml", overrides), Graph)
+        assert isinstance(read_graph(folder / "serve.yaml", overrides), GraphConfig)
 
 
 @examples(1300)
@@ -695,7 +699,7 @@ def test_an_odd_command_line(files: Path, case: list[str]) -> None:
 def test_an_odd_override(folder: Path, case: str) -> None:
     (folder / "serve.yaml").write_text(GRAPH)
     with contextlib.suppress(UserError):
-        assert isinstance(read_graph(folder / "serve.yaml", [case]), Graph)
+        assert isinstance(read_graph(folder / "serve.yaml", [case]), GraphConfig)
 
 
 def test_a_long_value_is_no_file() -> None:

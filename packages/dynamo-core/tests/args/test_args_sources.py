@@ -24,7 +24,7 @@ def value_of(declared: Declaration, number: int) -> Any:
         return 1000 + number
     if declared.annotation is float:
         return 2.5 + number
-    return f"value-{number}"
+    return f"{number},GPU-{number}" if declared.name == "gpus" else f"value-{number}"
 
 
 class Sources:

@@ -162,7 +162,7 @@ def test_env_lists_what_is_read_and_set() -> None:
     ("words", "message"),
     [
         ((), "the following arguments are required: COMMAND\n  fix: see dynamo config --help"),
-        (("show",), "the following arguments are required: FILE\n  fix: see dynamo config show --help"),
+        (("show",), "the following arguments are required: GRAPH\n  fix: see dynamo config show --help"),
         (("shwo", "x"), "argument COMMAND: invalid choice: 'shwo'"),
         (("env", "--Worker.x=1"), "unexpected argument '--Worker.x=1'"),
         (("show", "nowhere.yaml"), "cannot read nowhere.yaml: No such file or directory"),

@@ -85,6 +85,10 @@ def test_a_file(tmp_path: Path) -> None:
         "resources": {"gpu": 1},
         "replicas": 1,
         "ready_port": "status_port",
+        "role": "",
+        "kv_events": False,
+        "foreground": False,
+        "block_size": None,
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dynamo_core.args import Origin
-from dynamo_core.deploy.graph import Graph, Section, read_graph
+from dynamo_core.deploy.graph import GraphConfig, Section, read_graph
 from dynamo_core.errors import UserError
 
 GRAPH = """\
@@ -36,7 +36,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def section(graph: Graph, name: str) -> Section:
+def section(graph: GraphConfig, name: str) -> Section:
     return next(section for section in graph.sections if section.name == name)
 
 

@@ -38,6 +38,9 @@ def test_describe_is_plain_data() -> None:
         "resources": {"gpu": 2, "memory": "8Gi"},
         "replicas": 3,
         "ready_port": "status_port",
+        "role": "",
+        "kv_events": False,
+        "foreground": False,
     }
 
 

@@ -13,7 +13,8 @@ import pytest
 from dynamo_core.args.parser import Values
 from dynamo_core.deploy.describe import Description, describe, describe_here
 from dynamo_core.deploy.graph import read_graph
-from dynamo_core.deploy.plan import Plan, Process, make_plan
+from dynamo_core.deploy.plan import make_plan
+from dynamo_core.deploy.process import Plan, Process
 from dynamo_core.errors import UserError
 
 PYTHON = sys.executable
@@ -101,7 +102,10 @@ Worker:
             "dynamo_frontend",
             *("--http-host", "localhost", "--http-port", "8001", "--namespace", "test"),
         ),
+        ports={"http-port": 8001},
+        hosts={"http-port": "localhost"},
         ready_url="http://localhost:8001/health",
+        address="http://localhost:8001",
         drain_timeout=30.0,
     )
     assert [worker.name for worker in workers] == ["Worker/0", "Worker/1"]
@@ -127,7 +131,6 @@ def test_a_section_beats_what_is_common(tmp_path: Path) -> None:
         ("", "http://127.0.0.1:8000/health"),
         (", http-host: 0.0.0.0", "http://127.0.0.1:8000/health"),
         (", http-host: '::1'", "http://[::1]:8000/health"),
-        (", tls-cert-path: c.pem, tls-key-path: k.pem", "https://127.0.0.1:8000/health"),
     ],
 )
 def test_where_a_frontend_tells_that_it_is_ready(tmp_path: Path, flags: str, url: str) -> None:

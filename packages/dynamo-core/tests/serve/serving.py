@@ -20,6 +20,9 @@ class Served:
         self.stack = stack
         self.folder = folder
         self.file = folder / "graph.yaml"
+        self.temporary = folder / "tmp"
+        """Where the graphs of this test are registered, apart from everybody else's."""
+        self.temporary.mkdir()
 
     def component(self, name: str, source: str) -> Path:
         """A throwaway component, named in the serve file by its file."""
@@ -41,7 +44,12 @@ class Served:
 
     def serve(self, *words: object, env: dict[str, str] | None = None) -> Running:
         """Run `dynamo serve` on the file."""
-        process = Running([str(DYNAMO), "serve", str(self.file), *(str(word) for word in words)], env)
+        return self.dynamo("serve", self.file, *words, env=env)
+
+    def dynamo(self, *words: object, env: dict[str, str] | None = None) -> Running:
+        """Run a command of `dynamo`."""
+        environ = {"TMPDIR": str(self.temporary), **(env or {})}
+        process = Running([str(DYNAMO), *(str(word) for word in words)], environ)
         self.stack.running.append(process)
         return process
 

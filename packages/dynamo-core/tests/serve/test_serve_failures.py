@@ -41,7 +41,10 @@ def test_one_that_ends_while_it_starts(served: Served) -> None:
 
 
 def test_a_worker_that_cannot_start_stops_all(served: Served) -> None:
-    served.write(GRAPH + "Failing: {component: dynamo_core.testing.scripted, fail-start: no such weights}\n")
+    served.write(
+        GRAPH
+        + "Failing: {component: dynamo_core.testing.scripted, name: failing, fail-start: no such weights}\n"
+    )
     serving = served.serve()
     assert serving.wait() == 2
     assert serve_said(
@@ -72,7 +75,7 @@ def test_one_that_ends_well_ends_the_graph(served: Served) -> None:
 )
 def test_one_that_crashes_later(served: Served, flag: str, code: int, verdict: str) -> None:
     served.write(GRAPH.replace("served-model-name: scripted", f"served-model-name: scripted, {flag}: 2"))
-    serving = served.serve()
+    serving = served.serve("--restart", "never")
     serving.wait_for_line("ready after")
     stream = served.stack.client().chat.completions.with_raw_response
     answer = None
@@ -91,7 +94,7 @@ def test_a_start_that_takes_too_long(served: Served) -> None:
     served.write(GRAPH.replace("served-model-name: scripted", "start-delay: 600"))
     serving = served.serve("--start-timeout", 1.5)
     assert serving.wait() == 1
-    assert serve_said(serving.lines, "not ready after 1.5 s: Frontend/0, Worker/0")
+    assert serve_said(serving.lines, "not ready after 1.5 s: Frontend/0, Worker/0; stopping")
     assert served.left() == []
 
 
@@ -198,7 +201,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (("serve",), "dynamo serve: error: the following arguments are required: FILE"),
+        (("serve",), "dynamo serve: error: the following arguments are required: GRAPH"),
         (
             ("serve", "g.yaml", "--start-timeout", "soon"),
             "dynamo serve: error: argument --start-timeout: invalid seconds",

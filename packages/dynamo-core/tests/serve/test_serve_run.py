@@ -62,7 +62,8 @@ def test_a_graph_from_start_to_end(served: Served, number: signal.Signals) -> No
     assert serving.stop(number) == 0
     assert all(re.match(r"(Frontend/0|Worker/0  |Worker/1  |serve     ) \| ", line) for line in serving.lines)
     assert any(
-        line.startswith("serve      | stopping Frontend/0, Worker/0, Worker/1") for line in serving.lines
+        line.startswith("serve      | ") and "; stopping Frontend/0, Worker/0, Worker/1" in line
+        for line in serving.lines
     )
     assert "Traceback" not in serving.output
     assert "\x1b" not in "".join(line for line in serving.lines if line.startswith("serve"))
@@ -153,7 +154,7 @@ def test_killing_the_supervisor_leaves_nothing_at_all(served: Served, source: st
 
 
 def test_ready_comes_after_the_slowest(served: Served) -> None:
-    served.write(f"{GRAPH}Slow: {{component: dynamo_core.testing.scripted, start-delay: 1.5}}\n")
+    served.write(f"{GRAPH}Slow: {{component: dynamo_core.testing.scripted, name: slow, start-delay: 1.5}}\n")
     serving = served.serve()
     ready = serving.wait_for_line(r"ready after (\d+\.\d) s")
     assert float(ready[1]) >= 1.5

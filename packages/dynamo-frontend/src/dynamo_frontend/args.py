@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, WithJsonSchema
 
 from dynamo_core.args import ComponentSettings, RuntimeSettings, Settings, setting
 from dynamo_core.environment import Variable
 from dynamo_core.errors import UserError
-from dynamo_core.ports import check_port
 from dynamo_core.runtime.frontend import RouterMode
 from dynamo_core.runtime.variables import frontend_variables, runtime_variables
+
+BATCH = "batch:"
+
+
+def _known_input(value: str) -> str:
+    if value in ("http", "text") or value.removeprefix(BATCH) not in ("", value):
+        return value
+    raise ValueError("input should be http, text or batch:FILE")
 
 
 class HttpSettings(Settings):
@@ -23,7 +32,30 @@ class HttpSettings(Settings):
     http_port: int = setting(8000, "Port of the OpenAI API.", ge=1, le=65535)
     tls_cert_path: str | None = setting(None, "PEM certificate; turns on HTTPS.", metavar="FILE")
     tls_key_path: str | None = setting(None, "PEM key of the certificate.", metavar="FILE")
-    input: Literal["http", "text"] = setting("http", "Serve HTTP, or chat in this terminal.")
+    input: Annotated[
+        str,
+        AfterValidator(_known_input),
+        WithJsonSchema({"type": "string", "pattern": f"^(http|text|{BATCH}.+)$"}),
+    ] = setting(
+        "http",
+        "http to serve, text to chat in this terminal, batch:FILE to answer the requests of a JSONL file.",
+        metavar="http|text|batch:FILE",
+    )
+
+
+class BatchSettings(Settings):
+    "Batch: the requests of a file"
+
+    batch_output: Path | None = setting(
+        None, "File for the answers; beside the input and called .out.jsonl if left out.", metavar="FILE"
+    )
+    batch_concurrency: int = setting(64, "Requests that are under way at the same time.", ge=1)
+    batch_wait_timeout: float = setting(
+        1800.0,
+        "Seconds without a model that is ready after which a batch gives up.",
+        ge=0,
+        allow_inf_nan=False,
+    )
 
 
 class RoutingSettings(Settings):
@@ -35,8 +67,13 @@ class RoutingSettings(Settings):
     )
 
 
-class FrontendSettings(HttpSettings, RoutingSettings, ComponentSettings, RuntimeSettings):
+class FrontendSettings(HttpSettings, RoutingSettings, BatchSettings, ComponentSettings, RuntimeSettings):
     "The settings of dynamo-frontend"
+
+    @property
+    def batch_input(self) -> Path | None:
+        """The file of requests, if there is to be a batch."""
+        return Path(self.input.removeprefix(BATCH)) if self.input.startswith(BATCH) else None
 
 
 def variables(settings: FrontendSettings) -> list[Variable]:
@@ -44,10 +81,20 @@ def variables(settings: FrontendSettings) -> list[Variable]:
     return [*runtime_variables(settings), *frontend_variables(settings.drain_timeout)]
 
 
+def facts(settings: FrontendSettings) -> dict[str, Any]:
+    """What a planner has to know besides the deployment class."""
+    return {"foreground": settings.input != "http"}
+
+
 def check(settings: FrontendSettings) -> None:
     """Raise `UserError` for what would fail later, or less clearly."""
-    if settings.input == "http":
-        check_port(settings.http_host, settings.http_port, "http-port")
+    if settings.batch_output and not settings.batch_input:
+        raise UserError(
+            f"--batch-output is for a batch, but --input is {settings.input}", fix="give --input batch:FILE"
+        )
+    if settings.batch_input and not settings.batch_input.is_file():
+        found = "not a file, and a batch is read twice" if settings.batch_input.exists() else "not there"
+        raise UserError(f"--input: {settings.batch_input} is {found}")
     if bool(settings.tls_cert_path) != bool(settings.tls_key_path):
         given, missing = ("cert", "key") if settings.tls_cert_path else ("key", "cert")
         raise UserError(

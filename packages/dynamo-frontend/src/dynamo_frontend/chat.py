@@ -8,153 +8,167 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import os
-import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from dynamo_core.ports import free_ports
+from dynamo_core.errors import RequestError
 from dynamo_core.runtime import DistributedRuntime
-from dynamo_core.runtime.frontend import FrontendOptions, serve_frontend
+from dynamo_core.runtime.frontend import FrontendOptions
+from dynamo_frontend.local import (
+    MODEL_INTERVAL,
+    error_message,
+    open_session,
+    quiet_library,
+    ready_models,
+    serve_for,
+)
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
 
 PROMPT = "you> "
-MODEL_INTERVAL = 0.2
-"""Seconds between two questions for a model, while there is none."""
+HELP = "/clear forgets the conversation, /help shows this; Ctrl-C stops an answer, Ctrl-D ends"
 
 
 async def chat(runtime: DistributedRuntime, options: FrontendOptions) -> None:
-    """Serve HTTP on a free loopback port and talk over it, until the input ends or a signal comes."""
-    port = next(free_ports())
-    local = dataclasses.replace(
-        options, http_host="127.0.0.1", http_port=port, tls_cert_path=None, tls_key_path=None
-    )
-    with _quiet_library():
-        serving = asyncio.ensure_future(serve_frontend(runtime, local))
-        talking = asyncio.ensure_future(Chat(f"http://127.0.0.1:{port}").run())
-        stopping = asyncio.ensure_future(runtime.stopping())
-        await asyncio.wait({serving, talking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        talking.cancel()
-        runtime.stop()
-        await asyncio.wait({serving, talking})
-        for task in (serving, talking):
-            if not task.cancelled():
-                task.result()
+    """Talk to the first model that is there, until the input ends or a signal comes."""
+
+    async def talk(url: str) -> None:
+        async with open_session(url) as session:
+            place = f"of namespace {options.namespace} through {runtime.meeting_point}"
+            model = await _wait_for_model(session, place)
+            conversation = Chat(session, model)
+            with _interrupts(conversation.interrupt, runtime):
+                await conversation.run()
+
+    quiet_library()
+    await serve_for(talk, runtime, options)
+
+
+async def _wait_for_model(session: ClientSession, place: str) -> str:
+    said = False
+    while not (models := await ready_models(session)):
+        if not said:
+            print(f"waiting for a model {place} …", flush=True)
+            said = True
+        await asyncio.sleep(MODEL_INTERVAL)
+    return models[0]
 
 
 @contextlib.contextmanager
-def _quiet_library() -> Iterator[None]:
-    """Keep logs out of the conversation: the Rust side reports every request, whatever the level.
-
-    They go to the descriptor; what is printed to `sys.stderr` still shows.
-    """
-    sys.stderr.flush()
-    ours = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    with open(ours, "w", buffering=1, closefd=False) as stream, contextlib.redirect_stderr(stream):
+def _interrupts(handler: Callable[[], None], runtime: DistributedRuntime) -> Iterator[None]:
+    """Send SIGINT to `handler`, if a person is typing; else it ends the process like everywhere."""
+    if not os.isatty(0):
         yield
-    os.dup2(ours, 2)
-    os.close(ours)
+        return
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        runtime.before_serving()  # which puts the handlers of the runtime back
 
 
 class Chat:
     """Reads lines, sends them with all that was said before, and prints answers as they come."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, session: ClientSession, model: str) -> None:
+        self._session = session
+        self._model = model
         self._messages: list[dict[str, str]] = []
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
-        self._left = False
+        self._answering: asyncio.Future[None] | None = None
 
     async def run(self) -> None:
         """Talk until the input ends."""
-        model = await self._wait_for_model()
-        print(f"talking to {model}; Ctrl-D ends", flush=True)
-        loop = asyncio.get_running_loop()
+        print(f"talking to {self._model}; /help for help, Ctrl-D ends", flush=True)
+        # In a thread, since a loop can wait neither for a file, nor for a terminal without making it
+        # non-blocking for everyone who shares it.
+        threading.Thread(target=self._read, args=(asyncio.get_running_loop(),), daemon=True).start()
         try:
-            self._start_reading(loop)
             while (line := await self._next_line()) is not None:
-                if line.strip():
-                    self._messages.append({"role": "user", "content": line})
-                    answer = await asyncio.to_thread(self._ask, model)
-                    self._messages.append({"role": "assistant", "content": answer})
+                if re.fullmatch(r"/\w+", line.strip()):
+                    print(self._command(line.strip()), flush=True)
+                elif line.strip():
+                    await self._turn({"role": "user", "content": line})
         finally:
-            loop.remove_reader(0)
-            self._left = True
             print(flush=True)
 
-    async def _wait_for_model(self) -> str:
-        said = False
-        while not (models := await asyncio.to_thread(self._models)):
-            if not said:
-                print("waiting for a model …", flush=True)
-                said = True
-            await asyncio.sleep(MODEL_INTERVAL)
-        return models[0]
-
-    def _models(self) -> list[str]:
-        try:
-            with urllib.request.urlopen(f"{self._url}/health", timeout=5) as response:
-                models: list[str] = json.load(response)["models"]
-                return models
-        except OSError:
-            return []
+    def interrupt(self) -> None:
+        """Ctrl-C: end the answer that is coming, or the chat if there is none."""
+        if self._answering is None:
+            self._lines.put_nowait(None)
+        else:
+            self._answering.cancel()
 
     async def _next_line(self) -> str | None:
         if self._lines.empty():
             print(PROMPT, end="", flush=True)
         return await self._lines.get()
 
-    def _start_reading(self, loop: asyncio.AbstractEventLoop) -> None:
-        try:
-            loop.add_reader(0, self._read)
-        except PermissionError:  # a file, which is always ready and cannot be waited for
-            for line in sys.stdin.read().splitlines():
-                self._lines.put_nowait(line)
-            self._lines.put_nowait(None)
+    def _read(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Queue the lines of the input, and None at its end. Runs in a thread that nobody waits for."""
+        rest = b""
+        with contextlib.suppress(RuntimeError):  # the loop is gone, and the chat with it
+            with contextlib.suppress(OSError):  # the terminal is gone: the end of the input
+                while data := os.read(0, 1 << 16):
+                    *lines, rest = (rest + data).split(b"\n")
+                    for line in lines:
+                        loop.call_soon_threadsafe(self._lines.put_nowait, line.decode("utf-8", "replace"))
+            if rest:
+                loop.call_soon_threadsafe(self._lines.put_nowait, rest.decode("utf-8", "replace"))
+            loop.call_soon_threadsafe(self._lines.put_nowait, None)
 
-    def _read(self) -> None:
-        """The terminal hands over whole lines; their end is the end of the chat."""
-        data = os.read(0, 1 << 16)
-        for line in data.decode("utf-8", "replace").splitlines():
-            self._lines.put_nowait(line)
-        if not data:
-            asyncio.get_running_loop().remove_reader(0)
-            self._lines.put_nowait(None)
+    def _command(self, word: str) -> str:
+        if word == "/clear":
+            self._messages.clear()
+            return "the conversation is forgotten"
+        return HELP if word == "/help" else f"there is no command {word}: {HELP}"
 
-    def _ask(self, model: str) -> str:
-        """One question, in a thread; prints the answer piece by piece and returns it whole."""
-        body = {"model": model, "messages": self._messages, "stream": True}
-        request = urllib.request.Request(
-            f"{self._url}/v1/chat/completions",
-            json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
-        )
-        answer = ""
+    async def _turn(self, question: dict[str, str]) -> None:
+        """One question and its answer; one that was interrupted counts as far as it came."""
+        pieces: list[str] = []
+        self._answering = asyncio.ensure_future(self._ask([*self._messages, question], pieces))
         try:
-            with urllib.request.urlopen(request) as response:
-                for line in response:
-                    if self._left:
-                        break
-                    piece = _content(line)
-                    answer += piece
-                    print(piece, end="", flush=True)
-        except urllib.error.HTTPError as error:
-            print(f"error: {error.read().decode('utf-8', 'replace')}", file=sys.stderr)
-        print(flush=True)
-        return answer
+            await asyncio.wait({self._answering})
+            if self._answering.cancelled():
+                print(" (stopped)", end="", flush=True)
+            else:
+                self._answering.result()
+        finally:
+            self._answering.cancel()
+            self._answering = None
+            print(flush=True)
+        if pieces:
+            self._messages += [question, {"role": "assistant", "content": "".join(pieces)}]
+
+    async def _ask(self, messages: list[dict[str, str]], pieces: list[str]) -> None:
+        """Print the answer piece by piece, and add the pieces to `pieces`."""
+        from aiohttp import ClientError
+
+        body = {"model": self._model, "messages": messages, "stream": True}
+        try:
+            async with self._session.post("/v1/chat/completions", json=body) as response:
+                if response.status != 200:
+                    raise RequestError(error_message(await response.read()))
+                async for line in response.content:
+                    if piece := _content(line):
+                        pieces.append(piece)
+                        print(piece, end="", flush=True)
+        except (ClientError, RequestError) as error:
+            end_of_answer = "\n" if pieces else ""
+            print(f"{end_of_answer}error: {error}", end="", flush=True)
 
 
 def _content(line: bytes) -> str:
-    """The text in one line of a server-sent event stream; errors in the stream are shown as they are."""
+    """The text in one line of a stream of server-sent events. Raises `RequestError` for an error in it."""
     if not line.startswith(b"data: ") or line.startswith(b"data: [DONE]"):
         return ""
     event = json.loads(line.removeprefix(b"data: "))
     if "error" in event:
-        return f"[{event['error'].get('message', event['error'])}]"
+        raise RequestError(error_message(line.removeprefix(b"data: ")))
     return "".join(choice["delta"].get("content") or "" for choice in event.get("choices", []))

@@ -18,7 +18,6 @@ from dynamo_core.args import (
 )
 from dynamo_core.deploy import BaseDeployment
 from dynamo_core.errors import UserError
-from dynamo_core.models import check_model
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.mocker import serve_mocker
 
@@ -38,6 +37,8 @@ class MockerWorkerSettings(MockerSettings, ModelSettings, ComponentSettings, Run
 class Deployment(BaseDeployment):
     namespace = "dynamo"
     name = "mocker"
+    role = "worker"
+    kv_events = True
 
 
 def parser() -> DynamoFlexibleArgumentParser[MockerWorkerSettings]:
@@ -53,7 +54,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     @dynamo_worker(settings)
     async def worker(runtime: DistributedRuntime) -> None:
-        check_model(settings.model)
         if settings.engine_args_file is not None and not settings.engine_args_file.is_file():
             raise UserError(f"--engine-args-file: there is no file {settings.engine_args_file}")
         component = runtime.namespace(settings.namespace).component(settings.component)

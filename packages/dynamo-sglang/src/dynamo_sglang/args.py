@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Mapping
+from typing import Any
 
-from dynamo_core.args import ComponentSettings, Engine, ModelSettings, RuntimeSettings
+from dynamo_core.args import ComponentSettings, Engine, GpuSettings, ModelSettings, RuntimeSettings
+from dynamo_core.args.engine import multiplied
 from dynamo_core.models import engine_import
 
 INSTALL = "pip install dynamo-sglang; its README says how without a GPU"
 
 
-class SglangSettings(ModelSettings, ComponentSettings, RuntimeSettings):
+class SglangSettings(ModelSettings, GpuSettings, ComponentSettings, RuntimeSettings):
     "The settings of an SGLang component"
 
 
@@ -21,6 +25,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sglang", add_help=False, allow_abbrev=False)
     ServerArgs.add_cli_args(parser)
     return parser
+
+
+def gpus(options: Mapping[str, Any]) -> int | None:
+    """The GPUs that SGLang takes on this machine; None if its options do not tell."""
+    if not str(options.get("device") or "cuda").startswith("cuda"):
+        return 0
+    sizes = ["tp-size", "pp-size"]
+    if not options.get("enable-dp-attention"):  # with it, its ranks share the GPUs of tp-size
+        sizes.append("dp-size")
+    total = multiplied(options, *sizes)
+    return total if total is None else math.ceil(total / int(options.get("nnodes") or 1))
 
 
 SGLANG = Engine(
@@ -34,4 +49,6 @@ SGLANG = Engine(
         "config": None,
     },
     kept={"--incremental-streaming-output": "the worker sets it, so that an output holds only what is new"},
+    gpus=gpus,
+    block_size="page-size",
 )

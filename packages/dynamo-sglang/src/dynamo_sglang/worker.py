@@ -15,7 +15,7 @@ from dynamo_core.args import DynamoFlexibleArgumentParser, EngineOptions
 from dynamo_core.deploy import BaseDeployment
 from dynamo_core.handlers import BaseWorker, Chunk, ModelCard, Request
 from dynamo_core.handlers.engine_processes import EngineProcesses
-from dynamo_core.models import check_model, engine_import
+from dynamo_core.models import engine_import
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.context import Context
 from dynamo_sglang.args import INSTALL, SGLANG, SglangSettings
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 class Deployment(BaseDeployment):
     namespace = "dynamo"
     name = "sglang"
+    role = "worker"
     resources = {"gpu": 1}
 
 
@@ -40,7 +41,6 @@ class SglangWorker(BaseWorker):
         self.processes = EngineProcesses(self.fail)
 
     async def start(self) -> ModelCard:
-        check_model(self.settings.model)
         # SGLang's processes send SIGQUIT when they fail, and its own answer is to SIGKILL us all.
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGQUIT, self.processes.report_death)

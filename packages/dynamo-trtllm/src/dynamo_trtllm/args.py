@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections.abc import Mapping
+from typing import Any
 
-from dynamo_core.args import ComponentSettings, Engine, ModelSettings, RuntimeSettings
+from dynamo_core.args import ComponentSettings, Engine, GpuSettings, ModelSettings, RuntimeSettings
+from dynamo_core.args.engine import multiplied
 from dynamo_core.environment import Variable
 from dynamo_core.models import engine_import
 from dynamo_core.runtime.variables import runtime_variables
@@ -14,7 +17,7 @@ from dynamo_trtllm.options import parser_of
 INDEX = "https://pypi.nvidia.com"
 
 
-class TrtllmSettings(ModelSettings, ComponentSettings, RuntimeSettings):
+class TrtllmSettings(ModelSettings, GpuSettings, ComponentSettings, RuntimeSettings):
     "The settings of a TensorRT-LLM component"
 
 
@@ -40,9 +43,16 @@ def build_parser() -> argparse.ArgumentParser:
     return parser_of(TorchLlmArgs)
 
 
+def gpus(options: Mapping[str, Any]) -> int | None:
+    """The GPUs that TensorRT-LLM takes on this machine; None if its options do not tell."""
+    total = multiplied(options, "tensor-parallel-size", "pipeline-parallel-size", "context-parallel-size")
+    return total if total is None else min(total, int(options.get("gpus-per-node") or total))
+
+
 TRTLLM = Engine(
     "TensorRT-LLM",
     build_parser,
     shared={"model": "--model"},
     kept={"--skip-tokenizer-init": "the worker sets it, since prompts and answers are tokens here"},
+    gpus=gpus,
 )

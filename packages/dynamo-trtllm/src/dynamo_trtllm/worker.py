@@ -14,7 +14,6 @@ from dynamo_core.args import DynamoFlexibleArgumentParser, EngineOptions
 from dynamo_core.deploy import BaseDeployment
 from dynamo_core.handlers import BaseWorker, Chunk, ModelCard, Request
 from dynamo_core.handlers.engine_processes import EngineProcesses
-from dynamo_core.models import check_model
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.context import Context
 from dynamo_trtllm.args import TRTLLM, TrtllmSettings, trtllm_import, trtllm_variables, variables
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 class Deployment(BaseDeployment):
     namespace = "dynamo"
     name = "trtllm"
+    role = "worker"
     resources = {"gpu": 1}
 
 
@@ -39,7 +39,6 @@ class TrtllmWorker(BaseWorker):
         self.processes = EngineProcesses(self.fail)
 
     async def start(self) -> ModelCard:
-        check_model(self.settings.model)
         environment.publish(trtllm_variables(self.settings))
         self.engine = await self.processes.start(self._build)
 

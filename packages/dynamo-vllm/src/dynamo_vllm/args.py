@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Mapping
+from typing import Any
 
-from dynamo_core.args import ComponentSettings, Engine, ModelSettings, RuntimeSettings
+from dynamo_core.args import ComponentSettings, Engine, GpuSettings, ModelSettings, RuntimeSettings
+from dynamo_core.args.engine import multiplied
 from dynamo_core.environment import Variable
 from dynamo_core.models import engine_import
 from dynamo_core.runtime.variables import runtime_variables
@@ -12,7 +16,7 @@ from dynamo_core.runtime.variables import runtime_variables
 INSTALL = "pip install dynamo-vllm; its README says how without a GPU"
 
 
-class VllmSettings(ModelSettings, ComponentSettings, RuntimeSettings):
+class VllmSettings(ModelSettings, GpuSettings, ComponentSettings, RuntimeSettings):
     "The settings of a vLLM component"
 
 
@@ -40,8 +44,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
 
+def gpus(options: Mapping[str, Any]) -> int | None:
+    """The GPUs that vLLM takes on this machine; None if its options do not tell."""
+    sizes = ["tensor-parallel-size", "pipeline-parallel-size", "prefill-context-parallel-size"]
+    local = "data-parallel-size-local"
+    if "data-parallel-rank" not in options:  # with it, this worker is one rank of several
+        sizes.append(local if options.get(local) is not None else "data-parallel-size")
+    total = multiplied(options, *sizes)
+    return total if total is None or local in sizes else math.ceil(total / int(options.get("nnodes") or 1))
+
+
 VLLM = Engine(
     "vLLM",
     build_parser,
     shared={"model": "--model", "served-model-name": "--served-model-name", "log-level": None},
+    gpus=gpus,
+    block_size="block-size",
 )

@@ -15,7 +15,7 @@ from dynamo_core.args import DynamoFlexibleArgumentParser, EngineOptions
 from dynamo_core.deploy import BaseDeployment
 from dynamo_core.handlers import BaseWorker, Chunk, ModelCard, Request
 from dynamo_core.handlers.engine_processes import EngineProcesses
-from dynamo_core.models import check_model, engine_import
+from dynamo_core.models import engine_import
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.context import Context
 from dynamo_vllm.args import INSTALL, VLLM, VllmSettings, variables, vllm_variables
@@ -30,6 +30,7 @@ FIRST_CALL_TIMEOUT = 60.0
 class Deployment(BaseDeployment):
     namespace = "dynamo"
     name = "vllm"
+    role = "worker"
     resources = {"gpu": 1}
 
 
@@ -43,7 +44,6 @@ class VllmWorker(BaseWorker):
         self.processes = EngineProcesses(self.fail)
 
     async def start(self) -> ModelCard:
-        check_model(self.settings.model)
         environment.publish(vllm_variables(self.settings))
         self.engine = await self.processes.start(self._build)
         # Built in a thread, vLLM listens to its processes only from the first call on this loop on.

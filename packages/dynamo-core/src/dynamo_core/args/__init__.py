@@ -4,6 +4,7 @@ from dynamo_core.args.engine import Engine
 from dynamo_core.args.engine_options import EngineOptions
 from dynamo_core.args.groups import (
     ComponentSettings,
+    GpuSettings,
     ModelSettings,
     RuntimeSettings,
     StatusSettings,
@@ -18,6 +19,7 @@ __all__ = [
     "DynamoFlexibleArgumentParser",
     "Engine",
     "EngineOptions",
+    "GpuSettings",
     "ModelSettings",
     "Origin",
     "RuntimeSettings",

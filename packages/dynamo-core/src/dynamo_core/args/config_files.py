@@ -16,8 +16,10 @@ from dynamo_core.args.suggest import with_hint
 from dynamo_core.errors import UserError
 
 COMMON = "Common"
-RESERVED = ("component", "python", "replicas", "resources", "env")
-"""Keys of a section that `dynamo serve` reads; the component itself does not."""
+RESERVED = ("component", "name", "python", "replicas", "resources", "restart", "start-timeout", "env")
+"""Keys of a section that `dynamo serve` reads; the component itself does not, but for the name."""
+DISCOVERY_NAME = "component"
+"""The setting that `name` of a section gives, as `component` is the module there."""
 
 
 def read_config_files(
@@ -136,7 +138,9 @@ def _own_section(path: str, tree: Mapping[str, Entry], module: str) -> dict[str,
             f"{path}: it has {which} for {module}",
             fix="give a file with the keys of one component, or start the graph with dynamo serve",
         )
-    return {key: entry for key, entry in sections[mine[0]].items() if key not in RESERVED}
+    section = sections[mine[0]]
+    named = {DISCOVERY_NAME: section["name"]} if "name" in section else {}
+    return {key: entry for key, entry in section.items() if key not in RESERVED} | named
 
 
 def check_sections(path: str, tree: Mapping[str, Entry]) -> None:

@@ -18,6 +18,7 @@ and hands it to its `DynamoFlexibleArgumentParser`. What that does not know itse
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -40,6 +41,11 @@ class Engine:
     ours replaces it. Any other common name is an error when the parser is built."""
     kept: Mapping[str, str] = field(default_factory=dict)
     """The engine's flags that the component sets itself, each with what decides it."""
+    gpus: Callable[[Mapping[str, Any]], int | None] | None = None
+    """How many GPUs one worker takes on its machine by the options that were given, whose values come
+    by key; None if they do not tell."""
+    block_size: str = ""
+    """The key of the option that tells how many tokens a KV block holds."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,12 @@ class EngineValue:
     def is_part(self) -> bool:
         """Whether it is one part of a larger value: `compilation-config.mode`."""
         return "." in self.key
+
+
+def multiplied(options: Mapping[str, Any], *keys: str) -> int | None:
+    """The product of those options that were given; None if none of them was. For `Engine.gpus`."""
+    given = [int(options[key]) for key in keys if options.get(key) is not None]
+    return math.prod(given) if given else None
 
 
 def is_secret(key: str) -> bool:

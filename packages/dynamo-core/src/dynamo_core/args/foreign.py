@@ -14,7 +14,11 @@ from dynamo_core.args.suggest import nearest
 PREFIX = "DYN_"
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|^NATS_SERVER$|^ETCD_ENDPOINTS$", re.IGNORECASE)
 OF_OTHER_COMPONENTS = (
+    "DYN_BATCH_CONCURRENCY",
+    "DYN_BATCH_OUTPUT",
+    "DYN_BATCH_WAIT_TIMEOUT",
     "DYN_ENGINE_ARGS_FILE",
+    "DYN_GPUS",
     "DYN_HTTP_HOST",
     "DYN_HTTP_PORT",
     "DYN_INPUT",
@@ -24,6 +28,7 @@ OF_OTHER_COMPONENTS = (
     "DYN_SERVED_MODEL_NAME",
     "DYN_TLS_CERT_PATH",
     "DYN_TLS_KEY_PATH",
+    "DYN_TOKEN_DELAY",
 )
 """Settings of our packages; which of them are installed here must not decide what is a mistake."""
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
 
 from dynamo_core.args.settings import Settings, setting
 from dynamo_core.ports import LAST_STATUS_PORT
@@ -101,4 +104,34 @@ class ModelSettings(Settings):
     )
     served_model_name: str | None = setting(
         None, "Name that clients ask for; the value of --model if left out.", metavar="NAME", min_length=1
+    )
+
+
+_DEVICE = re.compile(r"\d+|(GPU|MIG)-[\w/-]+")
+
+
+def _devices(value: Any) -> str | None:
+    """Names of devices, joined by commas; a file may have a list, or a single index as a number."""
+    if value is None:
+        return None
+    found = value if isinstance(value, list) else [value]
+    names = [name.strip() for item in found for name in str(item).split(",")]
+    if any(isinstance(item, bool) or not _DEVICE.fullmatch(name) for item in found for name in names):
+        raise ValueError("expected indices as in 0,1 or UUIDs that begin with GPU- or MIG-")
+    if len(set(names)) < len(names):
+        raise ValueError("a device is named twice")
+    return ",".join(names)
+
+
+_DEVICES = str | int | list[str | int] | None
+
+
+class GpuSettings(Settings):
+    "GPUs"
+
+    gpus: Annotated[str | None, BeforeValidator(_devices, json_schema_input_type=_DEVICES)] = setting(
+        None,
+        "GPUs of this component, comma-separated: indices as nvidia-smi prints them, or UUIDs. They must be "
+        "among those that CUDA_VISIBLE_DEVICES shows; all of these if left out.",
+        metavar="DEVICES",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import reprlib
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,14 +21,15 @@ from dynamo_core.args.engine_options import EngineOptions
 from dynamo_core.args.engine_parser import EngineParser
 from dynamo_core.args.foreign import unknown_variables
 from dynamo_core.args.given import Given
-from dynamo_core.args.groups import RuntimeSettings, StatusSettings
+from dynamo_core.args.groups import ModelSettings, RuntimeSettings, StatusSettings
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.settings import Declaration, Settings, declarations
 from dynamo_core.args.suggest import with_hint
 from dynamo_core.deploy.deployment import BaseDeployment
 from dynamo_core.environment import Variable
 from dynamo_core.errors import UserError
-from dynamo_core.printing import complain, emit
+from dynamo_core.models import check_model
+from dynamo_core.printing import complain, each_problem, emit
 
 S = TypeVar("S", bound=Settings)
 logger = logging.getLogger(__name__)
@@ -71,7 +73,10 @@ class DynamoFlexibleArgumentParser(Generic[S]):
     Flags follow from the declarations of `settings`. With `engine`, flags and file keys that are
     not among them are that engine's; without, they are errors. An engine is imported for them only
     where its own parser is needed, and never for plain `--help`. `variables` tells what environment
-    the settings make the process set; what the Rust runtime needs if it is left out.
+    the settings make the process set; what the Rust runtime needs if it is left out. `facts` tells
+    a planner what differs from the deployment class's word. `check` raises `UserError` for values
+    that can be known to be wrong before anything starts, a model that is not there if it is left out;
+    a problem that begins with a flag is told with the source of its value.
     """
 
     def __init__(
@@ -82,12 +87,16 @@ class DynamoFlexibleArgumentParser(Generic[S]):
         engine: Engine | None = None,
         description: str = "",
         variables: Callable[[S], Sequence[Variable]] | None = None,
+        facts: Callable[[S], Mapping[str, Any]] | None = None,
+        check: Callable[[S], None] | None = None,
     ) -> None:
         self.settings = settings
         self.deployment = deployment
         self.engine = engine
         self.description = description
         self.variables = variables or _usual_variables
+        self.facts = facts
+        self.check = check or _usual_check
         self.declared = declarations(settings)
         self.prog = _prog()
         _check_names(self.declared.values())
@@ -118,7 +127,16 @@ class DynamoFlexibleArgumentParser(Generic[S]):
             complain(self.prog, str(error))
             raise SystemExit(error.exit_code) from None
         self._announce(arguments)
+        self._check(arguments)
         return arguments
+
+    def problems(self, arguments: Arguments[S]) -> list[str]:
+        """What `check` finds, each with the source of the setting that it names."""
+        try:
+            self.check(arguments.settings)
+        except UserError as error:
+            return [self._with_source(problem, arguments) for problem in each_problem(str(error))]
+        return []
 
     def resolve(self, argv: Sequence[str]) -> Arguments[S]:
         """Parse a command line and nothing else. Raises `UserError` with every problem found."""
@@ -134,6 +152,19 @@ class DynamoFlexibleArgumentParser(Generic[S]):
             )
             take(given, common, own, self.declared, has_engine=self.engine is not None)
         return self._resolve(typed, files)
+
+    def _check(self, arguments: Arguments[S]) -> None:
+        if found := self.problems(arguments):
+            complain(self.prog, "\n".join(found))
+            raise SystemExit(UserError.exit_code)
+
+    def _with_source(self, problem: str, arguments: Arguments[S]) -> str:
+        named = re.match(r"--([\w-]+)", problem)
+        origins = {self.declared[name].key: origin for name, origin in arguments.origins.items()}
+        if named is None or named[1] not in origins:
+            return problem
+        first, newline, rest = problem.partition("\n")
+        return f"{first} (from {origins[named[1]]}){newline}{rest}"
 
     def _read(self, argv: Sequence[str]) -> CommandLine:
         return read_command_line(argv, self.declared, has_engine=self.engine is not None)
@@ -156,7 +187,7 @@ class DynamoFlexibleArgumentParser(Generic[S]):
             unsure |= {name for name, located in found.items() if located is None}
         settings = self._validate({n: v for n, v in found.items() if n not in unsure}, problems)
         if settings is not None:
-            problems += environment.conflicts(self.variables(settings))
+            problems += self._conflicts(settings)
         options = (*self._deployed_options(), *files.engine_options, *typed.engine_options)
         ours = OWN_KEYS | {d.key: getattr(settings, d.name, None) for d in self.declared.values()}
         engine = EngineOptions(self.engine, options, ours)
@@ -164,6 +195,12 @@ class DynamoFlexibleArgumentParser(Generic[S]):
             raise UserError("\n".join(problems + _engine_problems(engine)))
         origins = {name: located.origin for name, located in found.items() if located}
         return Arguments(settings, engine, origins, warnings)
+
+    def _conflicts(self, settings: S) -> list[str]:
+        try:
+            return environment.conflicts(self.variables(settings))
+        except UserError as error:
+            return [str(error)]
 
     def words(self, arguments: Arguments[S], engine: Sequence[EngineValue]) -> list[str]:
         """The command line that gives the same, in this environment: without defaults and secrets."""
@@ -294,6 +331,11 @@ def _usual_variables(settings: Settings) -> Sequence[Variable]:
     return runtime_variables(settings) if isinstance(settings, RuntimeSettings) else ()
 
 
+def _usual_check(settings: Settings) -> None:
+    if isinstance(settings, ModelSettings):
+        check_model(settings.model)
+
+
 def _engine_problems(options: EngineOptions) -> list[str]:
     """What the engine's parser has to say as well, when something else is wrong already."""
     if not options:
@@ -313,6 +355,7 @@ def _input(declared: Declaration, located: Located) -> Any:
 def _problem(declared: Declaration, located: Located | None, message: str) -> str:
     if located is None:
         return f"{declared.flag} is required: give the flag, or set {declared.env}"
+    message = message.removeprefix("Value error, ")  # pydantic's, before the words of a validator
     value = "(hidden)" if declared.secret else reprlib.repr(located.value)
     text = f"{declared.key}: {message[0].lower()}{message[1:]}; found {value} (from {located.origin})"
     is_word = not isinstance(located.value, (list, dict, str)) and declared.type_names == ("str",)

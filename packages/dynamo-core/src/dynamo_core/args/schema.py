@@ -126,6 +126,7 @@ def _if_component(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
 
 RESERVED_KEYS: dict[str, Any] = {
     "component": {"type": "string", "description": "What `python -m` runs, or the path of a .py file."},
+    "name": {"type": "string", "description": "The name it is found under; the class's if left out."},
     "python": {"type": "string", "description": "The interpreter that has this component."},
     "replicas": _or_reference(
         {"type": "integer", "minimum": 0, "description": "How many processes; the class's value if left out."}
@@ -135,6 +136,15 @@ RESERVED_KEYS: dict[str, Any] = {
         "description": "What each replica needs.",
         "properties": {"gpu": {"type": "integer", "minimum": 0}, "cpu": {}, "memory": {}},
         "additionalProperties": False,
+    },
+    "restart": {
+        "enum": ["never", "on-failure", "always"],
+        "description": "When a process that has ended is started again.",
+    },
+    "start-timeout": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "description": "Seconds until a process must be ready.",
     },
     "env": {
         "type": "object",

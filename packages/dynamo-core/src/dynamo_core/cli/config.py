@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -16,7 +15,7 @@ from dynamo_core.args.show import Row, row_data, table
 from dynamo_core.cli.parser import OVERRIDES, CommandParser
 from dynamo_core.deploy.compare import differences
 from dynamo_core.deploy.describe import Description, schema_of
-from dynamo_core.deploy.graph import Graph, read_graph, split_overrides
+from dynamo_core.deploy.graph import GraphConfig, read_graph, split_overrides
 from dynamo_core.deploy.installed import components, parsers
 from dynamo_core.deploy.plan import describe_all, make_plan
 from dynamo_core.deploy.variables import variables_of
@@ -37,22 +36,20 @@ def build_parser() -> CommandParser:
         return found
 
     one = command("show", show, "Print every value of a graph with its source.")
-    one.add_argument("file", type=Path, metavar="FILE")
+    one.add_argument("file", metavar="GRAPH")
     one.add_argument("--format", choices=("text", "json", "yaml"), default="text")
     one.add_argument("--changed", action="store_true", help="only what differs from the defaults")
     one = command("check", check, "Check all components of graphs, their engines' flags among them.")
-    one.add_argument("files", type=Path, metavar="FILE", nargs="+")
+    one.add_argument("files", metavar="GRAPH", nargs="+")
     one = command("schema", schema, "Print a JSON schema of serve files, for editors.")
-    one.add_argument(
-        "file", type=Path, metavar="FILE", nargs="?", help="the components of this graph, not all"
-    )
+    one.add_argument("file", metavar="GRAPH", nargs="?", help="the components of this graph, not all")
     one = command("env", env, "Print every environment variable that is read or set.")
     one.add_argument("--all", action="store_true", help="also the names that belong to others")
     one = command(
         "diff", diff, "Print what differs in effect between two graphs; exit code 1 if anything does."
     )
-    one.add_argument("first", type=Path, metavar="A")
-    one.add_argument("second", type=Path, metavar="B")
+    one.add_argument("first", metavar="A")
+    one.add_argument("second", metavar="B")
 
     return parser
 
@@ -67,9 +64,14 @@ def main(argv: list[str]) -> int:
     return int(run(**options, **({"overrides": overrides} if run in (show, check, diff) else {})))
 
 
-def show(file: Path, format: str, changed: bool, overrides: Sequence[str]) -> int:
+def show(file: str, format: str, changed: bool, overrides: Sequence[str]) -> int:
     """`dynamo config show`."""
-    graph, descriptions = _described(file, overrides)
+    return show_graph(read_graph(file, overrides), format, changed=changed)
+
+
+def show_graph(graph: GraphConfig, format: str = "text", *, changed: bool = False) -> int:
+    """Print every value of a graph with its source."""
+    descriptions = _described(graph)
     rows = {name: _rows(description, changed) for name, description in descriptions.items()}
     if format == "text":
         for section in graph.sections:
@@ -88,7 +90,7 @@ def show(file: Path, format: str, changed: bool, overrides: Sequence[str]) -> in
     return 0
 
 
-def check(files: list[Path], overrides: Sequence[str]) -> int:
+def check(files: list[str], overrides: Sequence[str]) -> int:
     """`dynamo config check`."""
     failed = False
     for file in files:
@@ -106,7 +108,7 @@ def check(files: list[Path], overrides: Sequence[str]) -> int:
     return 2 if failed else 0
 
 
-def schema(file: Path | None) -> int:
+def schema(file: str | None) -> int:
     """`dynamo config schema`."""
     from dynamo_core.args.schema import serve_file_schema
 
@@ -150,16 +152,16 @@ def env(all: bool) -> int:
     return 0
 
 
-def diff(first: Path, second: Path, overrides: Sequence[str]) -> int:
+def diff(first: str, second: str, overrides: Sequence[str]) -> int:
     """`dynamo config diff`."""
-    found = differences(_described(first, overrides), _described(second, overrides))
+    graphs = [read_graph(file, overrides) for file in (first, second)]
+    found = differences(*((graph, _described(graph)) for graph in graphs))
     for difference in found:
         emit(visible(f"{difference.where}: {difference.before} -> {difference.after}", keep=""))
     return 1 if found else 0
 
 
-def _described(file: Path, overrides: Sequence[str]) -> tuple[Graph, dict[str, Description]]:
-    graph = read_graph(file, overrides)
+def _described(graph: GraphConfig) -> dict[str, Description]:
     problems: list[str] = []
     found = describe_all(graph, problems)
     if problems:
@@ -168,7 +170,7 @@ def _described(file: Path, overrides: Sequence[str]) -> tuple[Graph, dict[str, D
         _warn(*(f"dynamo config: warning: {name}: {warning}" for warning in description.warnings))
         if description.unchecked:
             _warn(f"dynamo config: warning: {name}: engine flags not checked: {description.unchecked}")
-    return graph, found
+    return found
 
 
 def _rows(description: Description, changed: bool) -> list[Row]:

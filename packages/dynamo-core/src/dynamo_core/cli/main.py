@@ -11,7 +11,13 @@ from dynamo_core.errors import UserError
 from dynamo_core.printing import complain
 
 COMMANDS = {
-    "serve": "Start all components of a YAML file on this machine.",
+    "run": "Start an engine and what it needs in one line: dynamo run in=http out=vllm MODEL.",
+    "serve": "Start all components of a graph on this machine.",
+    "restart": "Restart processes of a running graph, one after the other.",
+    "stop": "Stop running graphs.",
+    "logs": "Print what a graph in the background has written.",
+    "ps": "List the models and instances that discovery knows.",
+    "doctor": "Check this machine and what is installed for what would go wrong later.",
     "config": "Show, check and compare configurations without starting anything.",
     "completion": "Print a completion script for bash, zsh or fish.",
 }

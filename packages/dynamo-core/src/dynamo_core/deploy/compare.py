@@ -9,7 +9,7 @@ from typing import Any
 from dynamo_core.args.foreign import is_secret_variable
 from dynamo_core.args.show import MASK
 from dynamo_core.deploy.describe import Described, Description
-from dynamo_core.deploy.graph import Graph, Section
+from dynamo_core.deploy.graph import GraphConfig, Section
 
 ABSENT = object()
 
@@ -32,7 +32,8 @@ class Difference:
 
 
 def differences(
-    first: tuple[Graph, Mapping[str, Description]], second: tuple[Graph, Mapping[str, Description]]
+    first: tuple[GraphConfig, Mapping[str, Description]],
+    second: tuple[GraphConfig, Mapping[str, Description]],
 ) -> list[Difference]:
     """Section by section, key by key, in the order of the files."""
     (a, described_a), (b, described_b) = first, second

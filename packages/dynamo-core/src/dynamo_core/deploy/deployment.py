@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from dynamo_core.errors import UserError
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
 RESOURCES = ("gpu", "cpu", "memory")
+Role = Literal["", "frontend", "worker", "prefill", "decode"]
 
 
 def check_name(kind: str, name: str) -> str:
@@ -47,6 +48,10 @@ class BaseDeployment:
     replicas: ClassVar[int] = 1
     ready_port: ClassVar[str] = "status_port"
     """The setting with the port whose `/health` answers 200 once this component is ready."""
+    role: ClassVar[Role] = ""
+    """What it is among the others; a planner checks that they fit together."""
+    kv_events: ClassVar[bool] = False
+    """Whether it tells routers what is in its KV cache."""
     engine_options: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -97,4 +102,7 @@ class BaseDeployment:
             "resources": dict(cls.resources),
             "replicas": cls.replicas,
             "ready_port": cls.ready_port,
+            "role": cls.role,
+            "kv_events": cls.kv_events,
+            "foreground": False,
         }

@@ -16,19 +16,19 @@ import contextlib
 import importlib
 import importlib.util
 import json
-import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dynamo_core import environment
-from dynamo_core.args.engine import is_secret
+from dynamo_core.args.engine import Engine, EngineValue, is_secret
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.parser import Arguments, DynamoFlexibleArgumentParser, Values
 from dynamo_core.args.show import hides
 from dynamo_core.errors import UserError
+from dynamo_core.printing import each_problem
 
 TIMEOUT = 180.0
 """Seconds; an engine's import from a cold disk can take many."""
@@ -57,7 +57,12 @@ class Description:
     """The engine options that were given, by file key."""
     words: tuple[str, ...] = ()
     """The command line that gives all of that, without secrets."""
+    gpus: int | None = None
+    """How many GPUs each replica takes by the engine options that were given; None if they do not tell."""
+    gpus_where: str = ""
+    """Those options with their sources."""
     deployment: Mapping[str, Any] = field(default_factory=dict)
+    """What `BaseDeployment.describe` tells, corrected by the facts that follow from the values."""
     known_common: frozenset[str] = frozenset()
     """Which of the common keys the component or its engine knows."""
     problems: tuple[str, ...] = ()
@@ -100,6 +105,8 @@ def _unpack(answer: Mapping[str, Any]) -> Description:
         engine=answer["engine"],
         engine_options=_unpack_values(answer["engine_options"]),
         words=tuple(answer["words"]),
+        gpus=answer["gpus"],
+        gpus_where=answer["gpus_where"],
         deployment=answer["deployment"],
         known_common=frozenset(answer["known_common"]),
         problems=tuple(answer["problems"]),
@@ -180,6 +187,8 @@ def _answer(component: str, values: Values) -> dict[str, Any]:
         "engine": "",
         "engine_options": {},
         "words": [],
+        "gpus": None,
+        "gpus_where": "",
         "deployment": {},
         "known_common": [],
         "problems": [],
@@ -196,8 +205,9 @@ def _answer(component: str, values: Values) -> dict[str, Any]:
         if not found["unchecked"]:
             found["known_common"] = sorted(parser.knows(values.common))
     except UserError as error:
-        found["problems"] = re.split(r"\n(?! )", str(error))
+        found["problems"] = each_problem(str(error))
         return found
+    found["problems"] = parser.problems(arguments)
     found["warnings"] = list(arguments.warnings)
     found["settings"] = _settings(parser, arguments)
     found["engine_options"] = {
@@ -209,7 +219,22 @@ def _answer(component: str, values: Values) -> dict[str, Any]:
         for value in options
     }
     found["words"] = parser.words(arguments, options)
+    if not found["unchecked"]:
+        found["gpus"], found["gpus_where"] = _gpus(parser.engine, options)
+    given = {value.key: value.value for value in options}
+    found["deployment"]["block_size"] = given.get(parser.engine.block_size) if parser.engine else None
+    if parser.facts:
+        found["deployment"] |= parser.facts(arguments.settings)
     return found
+
+
+def _gpus(engine: Engine | None, options: Sequence[EngineValue]) -> tuple[int | None, str]:
+    """How many GPUs the options come to, and in words those that tell of any."""
+    if engine is None or engine.gpus is None:
+        return None, ""
+    telling = [option for option in options if engine.gpus({option.key: option.value}) is not None]
+    where = ", ".join(f"{option.key} {option.value} ({option.origin})" for option in telling)
+    return engine.gpus({option.key: option.value for option in options}), where
 
 
 def _packed(origin: Origin) -> list[Any]:

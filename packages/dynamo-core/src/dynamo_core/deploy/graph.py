@@ -8,7 +8,10 @@
     Worker:
       component: dynamo_vllm.worker
       python: .venv/bin/python    # optional: the interpreter that has this engine
+      name: vllm-large            # optional: the name it is found under, where two have the same component
       replicas: 2
+      restart: on-failure         # optional: never, on-failure or always
+      start-timeout: 900          # optional: seconds until it must be ready
       resources: {gpu: 1}         # of each replica
       env: {HF_HOME: /models}
       max-model-len: 4096         # the engine's own flags, same names
@@ -23,14 +26,23 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import yaml
 
-from dynamo_core.args.config_files import COMMON, RESERVED, check_sections, kind_of, located
+from dynamo_core.args.config_files import (
+    COMMON,
+    DISCOVERY_NAME,
+    RESERVED,
+    check_sections,
+    kind_of,
+    located,
+)
 from dynamo_core.args.files import NO_VALUE, Entry, read_yaml
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.suggest import nearest
+from dynamo_core.deploy.objects import REFERENCE, Tree, load_graph
+from dynamo_core.deploy.restarts import WHENS, When
 from dynamo_core.errors import UserError
 
 _SWITCHES = {"true": True, "false": False}
@@ -50,11 +62,15 @@ class Section:
     replicas: Located | None
     resources: Located | None
     env: Mapping[str, str]
+    restart: When | None = None
+    """When a process that has ended is started again; as for the whole graph if None."""
+    start_timeout: float | None = None
+    """Seconds until it must be ready; as for the whole graph if None."""
 
 
 @dataclass(frozen=True)
-class Graph:
-    """The sections of a serve file and what is common to them."""
+class GraphConfig:
+    """A graph with everything that was written about it."""
 
     source: str
     common: Mapping[str, Located]
@@ -84,33 +100,65 @@ def _is_value(word: str) -> bool:
         return not word.startswith("--")
 
 
-def read_graph(path: Path, overrides: Sequence[str] = ()) -> Graph:
-    """Read a serve file; `overrides` are words such as `--Worker.replicas=2`, or that in two.
+def read_graph(source: Path | str, overrides: Sequence[str] = (), files: Sequence[Path] = ()) -> GraphConfig:
+    """Read a serve file, or the object that `module:name` refers to, and what overrides it.
 
-    Raises `UserError` with all the problems found.
+    Keys of `files`, serve files too, replace those before them; `overrides` are words such as
+    `--Worker.replicas=2`, or that in two, and count most. Raises `UserError` with all the problems found.
     """
     problems: list[str] = []
-    read = read_yaml(path)
-    if read.get(COMMON, Entry({}, 0, {})).value is None:
-        del read[COMMON]
-    check_sections(str(path), read)
-    tree = {name: located(str(path), entry.children, problems) for name, entry in read.items()}
+    base = Path()
+    if isinstance(source, str) and REFERENCE.fullmatch(source) and not Path(source).exists():
+        tree = load_graph(source).tree(source)
+    else:
+        base = Path(source).parent
+        tree = _read_file(Path(source), problems)
+    for file in files:
+        _merge(tree, _read_file(file, problems))
     problems += _override(tree, overrides)
+    return configure(str(source), base, tree, problems)
+
+
+def configure(source: str, base: Path, tree: Tree, problems: list[str]) -> GraphConfig:
+    """A tree of sections as a graph; paths in it are relative to `base`. Raises `UserError`."""
     common = tree.pop(COMMON, {})
     sections = []
     for name, values in tree.items():
         try:
-            sections.append(_section(path, name, values))
+            sections.append(_section(source, base, name, values))
         except UserError as error:
             problems.append(str(error))
     if not sections and not problems:
-        problems.append(f"{path}: the file names no component")
+        problems.append(f"{source}: the file names no component")
     if problems:
         raise UserError("\n".join(problems))
-    return Graph(str(path), common, tuple(sections))
+    return GraphConfig(source, common, tuple(sections))
 
 
-def _override(tree: dict[str, dict[str, Located]], words: Sequence[str]) -> list[str]:
+def _read_file(path: Path, problems: list[str]) -> Tree:
+    read = read_yaml(path)
+    if read.get(COMMON, Entry({}, 0, {})).value is None:
+        read.pop(COMMON, None)
+    check_sections(str(path), read)
+    tree = {name: located(str(path), entry.children, problems) for name, entry in read.items()}
+    for values in tree.values():
+        for key in ("component", "python"):  # another file's paths are relative to that file
+            if key in values and _is_relative_path(key, values[key].value):
+                absolute = (path.parent / str(values[key].value)).absolute()
+                values[key] = Located(str(absolute), values[key].origin)
+    return tree
+
+
+def _is_relative_path(key: str, value: object) -> bool:
+    return isinstance(value, str) and (key == "python" or value.endswith(".py")) and "\0" not in value
+
+
+def _merge(tree: Tree, other: Tree) -> None:
+    for name, values in other.items():
+        tree.setdefault(name, {}).update(values)
+
+
+def _override(tree: Tree, words: Sequence[str]) -> list[str]:
     """Apply `--Section.key value` words to the tree; returns what is wrong with them."""
     problems = []
     queue = list(words)
@@ -139,11 +187,13 @@ def _override(tree: dict[str, dict[str, Located]], words: Sequence[str]) -> list
     return problems
 
 
-def _section(path: Path, name: str, values: dict[str, Located]) -> Section:
+def _section(source: str, base: Path, name: str, values: dict[str, Located]) -> Section:
     reserved = {key: values.pop(key) for key in RESERVED if key in values}
     if "component" not in reserved:
+        where = next((located.origin for located in values.values()), source)
         raise UserError(
-            f"{path}: section {name} has no component:", fix="name the module, as for `python -m`"
+            f"{source if source in str(where) else where}: section {name} has no component:",
+            fix="name the module, as for `python -m`",
         )
     component = reserved["component"].value
     if not isinstance(component, str) or not component.strip() or "\0" in component:
@@ -152,20 +202,43 @@ def _section(path: Path, name: str, values: dict[str, Located]) -> Section:
             fix="name the module, as for `python -m`, or the path of a .py file",
         )
     python = reserved.get("python")
+    if "name" in reserved:
+        values[DISCOVERY_NAME] = reserved["name"]
     return Section(
         name=name,
-        component=str((path.parent / component).resolve()) if component.endswith(".py") else component,
-        python=str(_beside(path, python.value)) if python else sys.executable,
+        component=str((base / component).resolve()) if component.endswith(".py") else component,
+        python=str((base / str(python.value)).absolute()) if python else sys.executable,
         values=values,
         replicas=reserved.get("replicas"),
         resources=reserved.get("resources"),
+        restart=_restart(reserved.get("restart")),
+        start_timeout=_start_timeout(reserved.get("start-timeout")),
         env=_environment(reserved.get("env")),
     )
 
 
-def _beside(path: Path, other: Any) -> Path:
-    """A path of the file, absolute but with links kept: an interpreter is found by its link."""
-    return (path.parent / str(other)).absolute()
+def _restart(located: Located | None) -> When | None:
+    if located is None:
+        return None
+    if located.value not in WHENS:
+        raise UserError(
+            f"{located.origin}: restart must be one of {', '.join(WHENS)}, found {located.value!r}"
+        )
+    return cast(When, located.value)
+
+
+def _start_timeout(located: Located | None) -> float | None:
+    if located is None:
+        return None
+    try:
+        value = float(str(located.value))
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UserError(
+            f"{located.origin}: start-timeout must be a number of seconds above 0, found {located.value!r}"
+        )
+    return value
 
 
 def _environment(located: Located | None) -> dict[str, str]:

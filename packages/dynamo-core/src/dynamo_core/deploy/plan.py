@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 
 from dynamo_core.args.engine_words import as_words
-from dynamo_core.args.foreign import is_secret_variable
 from dynamo_core.args.parser import Values
 from dynamo_core.args.suggest import with_hint
+from dynamo_core.deploy.checks import check_graph, meeting_point
 from dynamo_core.deploy.deployment import RESOURCES
-from dynamo_core.deploy.describe import Description, describe
-from dynamo_core.deploy.graph import Graph, Section
+from dynamo_core.deploy.describe import Described, Description, describe
+from dynamo_core.deploy.gpus import Inventory, visible_gpus
+from dynamo_core.deploy.graph import GraphConfig, Section
+from dynamo_core.deploy.placement import Wish, gpus_of, place
+from dynamo_core.deploy.process import Plan, Process
 from dynamo_core.errors import UserError
 from dynamo_core.ports import free_ports
 
@@ -23,70 +26,40 @@ ASKED_AT_ONCE = 4
 """Components; an engine's import takes a core and some hundred megabytes."""
 
 
-@dataclass(frozen=True)
-class Process:
-    """One process of a plan."""
-
-    name: str
-    """`Worker/0`: section and replica."""
-    argv: tuple[str, ...]
-    env: Mapping[str, str] = field(default_factory=dict)
-    """What the user wrote under `env:`, nothing else."""
-    resources: Mapping[str, int | str] = field(default_factory=dict)
-    """What the process needs, under the names of `BaseDeployment.resources`."""
-    ready_url: str = ""
-    """Answers 200 once the process does its work; empty if it cannot tell."""
-    drain_timeout: float = 0.0
-    """Seconds that its streams get to end when it is stopped."""
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Settings that must not be seen in an argv, by environment variable."""
-
-    def command(self) -> str:
-        """What a person would type to start exactly this process; secrets come from their shell."""
-        hidden = {*self.secrets, *(name for name in self.env if is_secret_variable(name))}
-        prefix = [f"{name}={shlex.quote(value)}" for name, value in self.env.items() if name not in hidden]
-        prefix += [f'{name}="${name}"' for name in sorted(hidden)]
-        return " ".join([*prefix, shlex.join(self.argv)])
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that will be started, in order. Data only; starting it is somebody else's work."""
-
-    source: str
-    processes: tuple[Process, ...]
-    unchecked: tuple[str, ...] = ()
-    """Why engine options could not be checked, one per section."""
-    warnings: tuple[str, ...] = ()
-    """What works today and will not for ever."""
-
-
 def make_plan(
-    graph: Graph,
+    graph: GraphConfig,
     *,
     ask: Ask = describe,
     ports: Iterator[int] | None = None,
+    inventory: Callable[[], Inventory] = visible_gpus,
 ) -> Plan:
     """Work out every process of a graph. Raises `UserError` with all the problems found.
 
-    `ask` describes a component in an interpreter, `ports` gives free ones.
+    `ask` describes a component in an interpreter, `ports` gives free ones, `inventory` tells what
+    GPUs there are, if some are wanted.
     """
-    taken = _ports_given(graph)
-    ports = (port for port in ports or free_ports() if port not in taken)
     problems: list[str] = []
-    processes: list[Process] = []
     descriptions = describe_all(graph, problems, ask=ask)
-    for section in graph.sections:
-        if section.name in descriptions:
-            processes += _processes(section, descriptions[section.name], problems, ports)
+    known = [section for section in graph.sections if section.name in descriptions]
+    problems += check_graph({section.name: descriptions[section.name] for section in known})
+    parts = [_Part.of(section, descriptions[section.name], problems) for section in known]
+    _check_ports_given(parts, problems)
+    taken = {port.number for part in parts for port in part.ports if port.number > 0}
+    free = (port for port in ports or free_ports() if port not in taken)
+    gpus = _place(parts, problems, inventory)
     if problems:
         raise UserError("\n".join(problems))
-    unchecked = [f"{name}: {d.unchecked}" for name, d in descriptions.items() if d.unchecked]
-    warnings = [f"{name}: {warning}" for name, d in descriptions.items() for warning in d.warnings]
-    return Plan(graph.source, tuple(processes), tuple(unchecked), tuple(warnings))
+    processes = [process for part in parts for process in part.processes(free, gpus.get(part.name, []))]
+    return Plan(
+        graph.source,
+        tuple(processes),
+        tuple(f"{name}: {d.unchecked}" for name, d in descriptions.items() if d.unchecked),
+        tuple(f"{name}: {warning}" for name, d in descriptions.items() for warning in d.warnings),
+        tuple(dict.fromkeys(point for d in descriptions.values() if (point := meeting_point(d.settings)))),
+    )
 
 
-def describe_all(graph: Graph, problems: list[str], *, ask: Ask = describe) -> dict[str, Description]:
+def describe_all(graph: GraphConfig, problems: list[str], *, ask: Ask = describe) -> dict[str, Description]:
     """Every component of a graph with its values, by section; asks them all at the same time."""
     found: dict[str, Description] = {}
     for section, answer in zip(graph.sections, asyncio.run(_ask_all(graph, ask)), strict=True):
@@ -99,7 +72,7 @@ def describe_all(graph: Graph, problems: list[str], *, ask: Ask = describe) -> d
     return found
 
 
-async def _ask_all(graph: Graph, ask: Ask) -> list[Description | UserError]:
+async def _ask_all(graph: GraphConfig, ask: Ask) -> list[Description | UserError]:
     turns = asyncio.Semaphore(ASKED_AT_ONCE)
 
     async def one(section: Section) -> Description | UserError:
@@ -113,55 +86,187 @@ async def _ask_all(graph: Graph, ask: Ask) -> list[Description | UserError]:
     return await asyncio.gather(*(one(section) for section in graph.sections))
 
 
-def _ports_given(graph: Graph) -> set[object]:
-    """The ports that the user chose; they may be free now, and are not to be allotted twice."""
-    everything = [graph.common, *(section.values for section in graph.sections)]
-    values = [located.value for keys in everything for key, located in keys.items() if key.endswith("port")]
-    return {int(str(value)) for value in values if str(value).isdecimal()}
-
-
-def _processes(
-    section: Section, description: Description, problems: list[str], ports: Iterator[int]
-) -> list[Process]:
-    settings = description.settings
-    program = [section.component] if section.component.endswith(".py") else ["-m", section.component]
-    words = (
-        list(description.words)
-        if settings
-        else [word for key, located in section.values.items() for word in as_words(f"--{key}", located.value)]
-    )
-    secrets = {
-        described.env: str(described.value)
-        for described in settings.values()
-        if described.is_secret and described.origin.kind in ("file", "flag")
-    }
-    problems += [
-        f"{section.name}: {described.origin}: {key} is a secret, and flags are seen in the process list\n"
-        "  fix: leave it out, and set the engine's own variable for it under env:, as HF_TOKEN: ${HF_TOKEN}"
-        for key, described in description.engine_options.items()
-        if described.is_secret
+def _unknown_common(graph: GraphConfig, descriptions: Collection[Description]) -> list[str]:
+    settings = {key for description in descriptions for key in description.settings}
+    known = {key for description in descriptions for key in description.known_common}
+    failed = len(descriptions) < len(graph.sections) or any(d.problems or d.unchecked for d in descriptions)
+    return [
+        with_hint(f"{located.origin}: unknown key {key!r}", key, settings)
+        for key, located in graph.common.items()
+        if settings and not failed and key not in known  # without settings nobody can tell
     ]
-    resources = _resources(section, description, problems)
-    replicas = _replicas(section, description, problems)
-    ready = _Readiness.of(description)
-    if ready and ready.port > 0 and replicas > 1:
-        origin = settings[ready.port_key].origin
-        problems.append(
-            f"{section.name}: {replicas} replicas cannot share {ready.port_key} {ready.port} (from {origin})"
+
+
+@dataclass(frozen=True)
+class _Port:
+    """A setting that holds a port; below 1 it is one that nobody has chosen."""
+
+    key: str
+    number: int
+    described: Described
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One section, ready to be multiplied by its replicas."""
+
+    section: Section
+    description: Description
+    replicas: int
+    resources: Mapping[str, int | str]
+    words: Sequence[str]
+    ports: Sequence[_Port]
+    secrets: Mapping[str, str] = field(repr=False)
+
+    @classmethod
+    def of(cls, section: Section, description: Description, problems: list[str]) -> _Part:
+        """Adds to `problems` what is wrong with the section's own keys."""
+        written = [w for key, v in section.values.items() for w in as_words(f"--{key}", v.value)]
+        problems += [
+            f"{section.name}: {described.origin}: {key} is a secret, and flags are seen in the process list\n"
+            "  fix: leave it out, and set the engine's own variable for it under env:, "
+            "as HF_TOKEN: ${HF_TOKEN}"
+            for key, described in description.engine_options.items()
+            if described.is_secret
+        ]
+        return cls(
+            section,
+            description,
+            _replicas(section, description, problems),
+            _resources(section, description, problems),
+            description.words if description.settings else written,
+            _ports(description),
+            {
+                described.env: str(described.value)
+                for described in description.settings.values()
+                if described.is_secret and described.origin.kind in ("file", "flag", "deployment")
+            },
         )
-    drain = float(settings["drain-timeout"].value) if "drain-timeout" in settings else 0.0
-    processes = []
-    for index in range(replicas):
-        mine, flags = ready, words
-        if ready and ready.port < 1:  # each replica is given a port that can be asked
-            mine = replace(ready, port=next(ports))
-            flags = [*_without(words, ready.port_key), f"--{ready.port_key}", str(mine.port)]
-        argv = (section.python, *program, *flags)
-        url = mine.url if mine else ""
-        processes.append(
-            Process(f"{section.name}/{index}", argv, section.env, resources, url, drain, secrets)
-        )
-    return processes
+
+    @property
+    def name(self) -> str:
+        return self.section.name
+
+    @property
+    def is_foreground(self) -> bool:
+        return bool(self.description.deployment.get("foreground"))
+
+    @property
+    def ready_key(self) -> str:
+        """The setting with the port that tells when the component is ready; empty if none does."""
+        key = str(self.description.deployment.get("ready_port", "")).replace("_", "-")
+        return key if key in self.description.settings and not self.is_foreground else ""
+
+    def processes(self, free: Iterator[int], gpus: Sequence[tuple[str, ...]]) -> Iterator[Process]:
+        """A process for each replica; ports that nobody has chosen are taken from `free`."""
+        program = self.section.component
+        start = (self.section.python, *([program] if program.endswith(".py") else ["-m", program]))
+        for index in range(self.replicas):
+            words, ports = list(self.words), {}
+            for port in self.ports:
+                ports[port.key] = port.number if port.number > 0 else next(free)
+                if port.number < 1:
+                    words = [*_without(words, port.key), f"--{port.key}", str(ports[port.key])]
+            devices = gpus[index] if index < len(gpus) else ()
+            if devices:
+                words = [*_without(words, "gpus"), "--gpus", ",".join(devices)]
+            ready_url = self._url(self.ready_key, ports)
+            is_for_clients = self.ready_key not in ("", "status-port")
+            yield Process(
+                name=f"{self.name}/{index}",
+                argv=(*start, *words),
+                env=self.section.env,
+                resources=self.resources,
+                gpus=devices,
+                ports=ports,
+                hosts={key: self._host(key) for key in ports},
+                ready_url=f"{ready_url}/health" if ready_url else "",
+                address=ready_url if is_for_clients else "",
+                foreground=self.is_foreground,
+                drain_timeout=float(self._value("drain-timeout", 0.0)),
+                start_timeout=self.section.start_timeout,
+                restart=self.section.restart,
+                secrets=self.secrets,
+            )
+
+    def _url(self, key: str, ports: Mapping[str, int]) -> str:
+        if key not in ports:
+            return ""
+        anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+        host = anywhere.get(self._host(key), self._host(key))
+        is_tls = key == "http-port" and self._value("tls-cert-path", None) is not None
+        scheme = "https" if is_tls else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{ports[key]}"
+
+    def _host(self, key: str) -> str:
+        return str(self._value(key.replace("-port", "-host"), "127.0.0.1"))
+
+    def _value(self, key: str, default: Any) -> Any:
+        described = self.description.settings.get(key)
+        return default if described is None else described.value
+
+
+def _ports(description: Description) -> list[_Port]:
+    """The ports that a component listens on; one that is switched off counts if readiness needs it."""
+    ready = str(description.deployment.get("ready_port", "")).replace("_", "-")
+    is_foreground = bool(description.deployment.get("foreground"))
+    found = []
+    for key, described in description.settings.items():
+        if not key.endswith("port") or not isinstance(described.value, int):
+            continue
+        is_used = not is_foreground if key == ready else described.value >= 0
+        if is_used:
+            found.append(_Port(key, described.value, described))
+    return found
+
+
+def _check_ports_given(parts: Sequence[_Part], problems: list[str]) -> None:
+    """A port that was chosen is for one process."""
+    holders: dict[int, str] = {}
+    for part in parts:
+        for port in part.ports:
+            if port.number < 1 or part.replicas < 1:
+                continue
+            me = f"{part.name}.{port.key} (from {port.described.origin})"
+            if part.replicas > 1:
+                problems.append(
+                    f"{part.name}: {part.replicas} replicas cannot share {port.key} {port.number} "
+                    f"(from {port.described.origin})\n"
+                    "  fix: one replica, or no port: each is then given a free one"
+                )
+            elif port.number in holders:
+                problems.append(f"{me} and {holders[port.number]} are the same port, {port.number}")
+            holders.setdefault(port.number, me)
+
+
+def _place(
+    parts: Sequence[_Part], problems: list[str], inventory: Callable[[], Inventory]
+) -> dict[str, list[tuple[str, ...]]]:
+    """The devices of each replica by section."""
+    wishes = [wish for part in parts if part.replicas and (wish := _wish(part, problems))]
+    return place(wishes, inventory(), problems) if wishes else {}
+
+
+def _wish(part: _Part, problems: list[str]) -> Wish | None:
+    """What a section asks for; None if that is nothing."""
+    section, description = part.section, part.description
+    written = section.resources
+    is_written = written is not None and isinstance(written.value, dict) and "gpu" in written.value
+    where = str(written.origin) if written and is_written else f"class Deployment of {section.component}"
+    declared = part.resources.get("gpu", 0)
+    if isinstance(declared, bool) or not isinstance(declared, int) or declared < 0:
+        problems.append(f"{part.name}: gpu must be a whole number, found {declared!r} (from {where})")
+        return None
+    derived = (description.gpus, description.gpus_where)
+    count, where = gpus_of(part.name, declared, where, *derived, problems)
+    named = description.settings.get("gpus")
+    if named is None:
+        if count and is_written:
+            problems.append(f"{part.name}: it is to have {count} GPUs (from {where}), but has no --gpus")
+        return None
+    if not count and named.value is None:
+        return None
+    return Wish(part.name, part.replicas, count, where, named.value, str(named.origin))
 
 
 def _without(words: Sequence[str], key: str) -> list[str]:
@@ -173,17 +278,6 @@ def _without(words: Sequence[str], key: str) -> list[str]:
             kept.append(word)
         skip = word == f"--{key}"
     return kept
-
-
-def _unknown_common(graph: Graph, descriptions: Collection[Description]) -> list[str]:
-    settings = {key for description in descriptions for key in description.settings}
-    known = {key for description in descriptions for key in description.known_common}
-    failed = len(descriptions) < len(graph.sections) or any(d.problems or d.unchecked for d in descriptions)
-    return [
-        with_hint(f"{located.origin}: unknown key {key!r}", key, settings)
-        for key, located in graph.common.items()
-        if settings and not failed and key not in known  # without settings nobody can tell
-    ]
 
 
 def _replicas(section: Section, description: Description, problems: list[str]) -> int:
@@ -214,32 +308,3 @@ def _resources(section: Section, description: Description, problems: list[str]) 
             f"{section.name}: {origin}: unknown resource {key!r}; known are {', '.join(RESOURCES)}"
         )
     return declared | value
-
-
-@dataclass(frozen=True)
-class _Readiness:
-    """Where a process tells that it is ready."""
-
-    scheme: str
-    host: str
-    port: int
-    port_key: str
-
-    @classmethod
-    def of(cls, description: Description) -> _Readiness | None:
-        """From the settings of a component; None if it cannot tell."""
-        key = str(description.deployment.get("ready_port", "")).replace("_", "-")
-        settings = description.settings
-        if key not in settings:
-            return None
-        is_tls = "tls-cert-path" in settings and settings["tls-cert-path"].value is not None
-        listens = settings.get(key.replace("-port", "-host"))
-        host = str(listens.value) if listens else "127.0.0.1"
-        return cls("https" if is_tls else "http", host, int(settings[key].value), key)
-
-    @property
-    def url(self) -> str:
-        """Answers 200 once the process is ready."""
-        anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-        reached = anywhere.get(self.host, self.host)
-        return f"{self.scheme}://{f'[{reached}]' if ':' in reached else reached}:{self.port}/health"

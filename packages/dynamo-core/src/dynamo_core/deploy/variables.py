@@ -42,8 +42,10 @@ def variables_of(parsers: Mapping[str, DynamoFlexibleArgumentParser[Any]]) -> li
 
 
 def _written(parser: DynamoFlexibleArgumentParser[Any]) -> Iterator[Variable]:
-    """What is set with the defaults, and with each choice of each setting, as some depends on them."""
+    """What is set with the defaults, and with each choice or some text for each setting, as some depends
+    on them."""
     defaults = {name: parser.default_of(declared) for name, declared in parser.declared.items()}
     variants = [(n, choice) for n, declared in parser.declared.items() for choice in declared.choices]
+    variants += [(n, d.metavar) for n, d in parser.declared.items() if defaults[n] is None]
     for change in [{}, *({name: choice} for name, choice in variants)]:
         yield from parser.variables(parser.settings.model_construct(**{**defaults, **change}))

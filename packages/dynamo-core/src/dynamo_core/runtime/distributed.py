@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamo_core import environment, logs
+from dynamo_core.args.groups import GpuSettings
+from dynamo_core.deploy.gpus import check_gpus
 from dynamo_core.errors import UserError
 from dynamo_core.ports import check_port
 from dynamo_core.runtime.component import Namespace
@@ -48,9 +50,12 @@ class DistributedRuntime:
     async def open(cls, settings: RuntimeSettings) -> AsyncIterator[DistributedRuntime]:
         """Join the graph that `settings` name, and leave it at the end.
 
-        Raises `UserError` if discovery cannot be reached or is not safe to use.
+        Raises `UserError` if discovery cannot be reached or is not safe to use, or for a port or a GPU
+        that cannot be had.
         """
         check_port(settings.status_host, settings.status_port, "status-port")
+        if isinstance(settings, GpuSettings) and settings.gpus is not None:
+            check_gpus(settings.gpus)
         environment.publish(runtime_variables(settings))
         logs.configure(settings.log_level, settings.log_format)
         if settings.discovery_backend == "file":
@@ -156,30 +161,28 @@ class DistributedRuntime:
             self._rust.shutdown()
 
 
-def private_folder(path: Path) -> None:
+def private_folder(
+    path: Path, what: str = "discovery folder", other: str = "give another --discovery-path"
+) -> None:
     """Make a folder that only this user can write to, if it is not there yet.
 
     Whoever can write to the discovery folder can send requests elsewhere. Raises `UserError` if it
-    belongs to somebody else or is open to everyone.
+    belongs to somebody else or is open to everyone; `what` is its name there, `other` the way out.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = path.lstat() if path.is_symlink() else path.stat()
     except OSError as error:
-        raise UserError(
-            f"cannot use discovery folder {path}: {error.strerror}", fix="give another --discovery-path"
-        ) from None
-    other = "give another --discovery-path"
+        raise UserError(f"cannot use {what} {path}: {error.strerror}", fix=other) from None
     if status.st_uid != os.getuid():
         raise UserError(
-            f"discovery folder {path} belongs to user {status.st_uid}; others could redirect requests",
-            fix=other,
+            f"{what} {path} belongs to user {status.st_uid}; others could redirect requests", fix=other
         )
     mode = path.stat().st_mode
     if mode & (stat.S_IWOTH | stat.S_IWGRP):
         who = "everyone" if mode & stat.S_IWOTH else "its group"
         raise UserError(
-            f"discovery folder {path} is writable by {who}; others could redirect requests",
+            f"{what} {path} is writable by {who}; others could redirect requests",
             fix=f"chmod go-w {path}, or {other}",
         )
 

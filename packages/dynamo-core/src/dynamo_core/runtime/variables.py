@@ -1,9 +1,12 @@
-"""The environment of the Rust runtime, which reads its settings nowhere else."""
+"""The environment of the Rust runtime and of CUDA, which read their settings nowhere else."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dynamo_core import environment
+from dynamo_core.args.groups import GpuSettings
+from dynamo_core.deploy.gpus import VISIBLE, check_names
 from dynamo_core.environment import Variable
 
 if TYPE_CHECKING:
@@ -34,7 +37,10 @@ RUST_LEVELS = {
 
 
 def runtime_variables(settings: RuntimeSettings) -> list[Variable]:
-    """What every component sets before the compiled library is loaded."""
+    """What every component sets before the compiled library, or an engine, is loaded.
+
+    Raises `UserError` for devices that are hidden from this process.
+    """
     host = "address that other components reach this one at"
     found = [
         Variable("DYN_TCP_RPC_HOST", settings.rpc_host, host, setting="rpc-host"),
@@ -54,7 +60,23 @@ def runtime_variables(settings: RuntimeSettings) -> list[Variable]:
         )
     if "nats" in (settings.request_plane, settings.event_plane):
         found.append(Variable("NATS_SERVER", settings.nats_server, "transport", setting="nats-server"))
+    if isinstance(settings, GpuSettings):
+        found += gpu_variables(settings)
     return found
+
+
+def gpu_variables(settings: GpuSettings) -> list[Variable]:
+    """What shows CUDA the devices that `--gpus` names, and no others.
+
+    Raises `UserError` if CUDA_VISIBLE_DEVICES hides one of them already.
+    """
+    if settings.gpus is None:
+        return []
+    check_names(settings.gpus, environment.read(VISIBLE))
+    return [
+        Variable(VISIBLE, settings.gpus, "the GPUs of this component", setting="gpus"),
+        Variable("CUDA_DEVICE_ORDER", "PCI_BUS_ID", "--gpus counts GPUs as nvidia-smi does"),
+    ]
 
 
 def frontend_variables(drain_timeout: float) -> list[Variable]:

@@ -2,8 +2,9 @@
 
     python -m dynamo_core.serve.guard
 
-Reads the ids of process groups from stdin, one a line, until its end: that comes when the supervisor ends, by
-itself or by SIGKILL. After an orderly end nothing is left to do.
+Reads from stdin, until its end, one line for each process group that has come (`+123`) or gone
+(`-123`). The end comes when the supervisor ends, by itself or by SIGKILL. After an orderly end nothing
+is left to do.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ import contextlib
 import os
 import signal
 import sys
-
-import psutil
+from collections.abc import Collection, Iterable
 
 GRACE = 1.0
 """Seconds between SIGTERM, which lets workers leave discovery, and SIGKILL."""
@@ -22,11 +22,23 @@ GRACE = 1.0
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    end([int(line) for line in sys.stdin])
+    end(left_of(sys.stdin))
 
 
-def end(groups: list[int]) -> None:
+def left_of(lines: Iterable[str]) -> set[int]:
+    """The groups that have come and not gone."""
+    groups: set[int] = set()
+    for line in lines:
+        (groups.add if line.startswith("+") else groups.discard)(int(line[1:]))
+    return groups
+
+
+def end(groups: Collection[int]) -> None:
     """End process groups, which outlive the process that leads them."""
+    if not groups:
+        return
+    import psutil
+
     left = [process for process in psutil.process_iter() if _group(process.pid) in groups]
     for group in groups:
         with contextlib.suppress(ProcessLookupError):

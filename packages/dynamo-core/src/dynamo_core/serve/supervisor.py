@@ -1,293 +1,232 @@
-"""Starts the processes of a plan, waits until they are ready, and stops them all."""
+"""Runs a plan on this machine: does what the director orders, and tells it what happens."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
-import http.client
-import os
 import signal
-import ssl
-import subprocess
-import sys
 import time
-import urllib.parse
-import urllib.request
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import cast
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any
 
-import psutil
-
-from dynamo_core import environment
-from dynamo_core.deploy.plan import Plan, Process
-from dynamo_core.ports import check_port
-from dynamo_core.serve.output import LIMIT, Printer, pump
+from dynamo_core.deploy.process import Process
+from dynamo_core.serve.children import Child, Spawner
+from dynamo_core.serve.director import Director, Kill, Member, Order, Say, Start, Terminate
+from dynamo_core.serve.lines import LineReader
+from dynamo_core.serve.output import Sink
+from dynamo_core.serve.probe import answers
 
 PROBE_INTERVAL = 0.1
 """Seconds between two questions for readiness."""
-STOP_MARGIN = 5.0
-"""Seconds that a process gets to end after the drain budget."""
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
-_GUARD = "dynamo_core.serve.guard"
+REDRAW_INTERVAL = 0.5
+LAST_OUTPUT = 1.0
+"""Seconds that the output of an ended process is waited for, in case somebody else holds it."""
+KEPT_LINES = 40
+KEPT_LENGTH = 2000
+INSISTING = 2.0
+PATIENCE = 3
+"""Ctrl-C that often within `INSISTING` seconds means us, and not the process that has the terminal."""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+OURS = "serve"
+"""The name under which the supervisor itself speaks."""
 
 
-class Child:
-    """One running process of a plan."""
+@dataclass
+class Life:
+    """One process from its start to its end."""
 
-    def __init__(
-        self,
-        plan: Process,
-        process: asyncio.subprocess.Process,
-        output: asyncio.StreamReader,
-        printer: Printer,
-    ) -> None:
-        self.plan = plan
-        self.process = process
-        self.last: deque[str] = deque(maxlen=20)
-        self.ready = False
-        self._output = asyncio.ensure_future(pump(output, plan.name, printer, self.last))
+    child: Child
+    reader: LineReader | None
+    last: deque[str]
 
-    @classmethod
-    async def start(cls, plan: Process, printer: Printer) -> Child:
-        process = await asyncio.create_subprocess_exec(
-            *plan.argv,
-            env={**environment.snapshot(), **plan.env, **plan.secrets},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=LIMIT,
-            start_new_session=True,
-            preexec_fn=_die_with_parent,
+    @property
+    def last_words(self) -> str:
+        """The error that it ended with, or else the last thing it wrote."""
+        lines = [line for line in reversed(self.last) if line.strip()]
+        return next(
+            (line for line in lines if "error: " in line), lines[0] if lines else "(it wrote nothing)"
         )
-        return cls(plan, process, cast(asyncio.StreamReader, process.stdout), printer)
-
-    @property
-    def faces_clients(self) -> bool:
-        """Whether it is asked for readiness on the port that its clients use."""
-        return bool(self.plan.ready_url) and "--status-port" not in self.plan.argv
-
-    @property
-    def running(self) -> bool:
-        return self.process.returncode is None
-
-    async def exited(self) -> int:
-        """Wait until the process is gone, end what it left behind, and print all that was written."""
-        await _gone(self.process.pid)
-        self.kill()
-        code = await self.process.wait()
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._output), 1.0)
-        return code
-
-    def terminate(self) -> None:
-        """Ask the process to end; what it has started is its own to end."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.terminate()
-
-    def kill(self) -> None:
-        """End the process and its group."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-
-    async def wait_ready(self) -> None:
-        """Return once the process says that it is ready; one that cannot tell is ready at once."""
-        while self.plan.ready_url and not await asyncio.to_thread(_answers, self.plan.ready_url):
-            await asyncio.sleep(PROBE_INTERVAL)
-        self.ready = True
 
 
 class Supervisor:
-    """Runs a plan: all of it, or none.
+    """Runs a plan until it has ended for good.
 
-    When one process ends by itself the others are stopped; the exit code is that of the first one
-    that failed. SIGINT and SIGTERM stop everything in order: what listens for clients first, so that
-    streams in flight end while their workers still run. A second signal kills. A guard process ends
-    all of them if this one is killed.
+    SIGINT, SIGTERM and SIGHUP stop everything in order, a second one kills. `show` is called with
+    all members whenever something has changed, and about twice a second until all are ready.
     """
 
-    def __init__(self, plan: Plan, *, start_timeout: float, printer: Printer | None = None) -> None:
-        self.plan = plan
-        self.start_timeout = start_timeout
-        self.drain_timeout = max((process.drain_timeout for process in plan.processes), default=0.0)
-        self.printer = printer or Printer()
-        self.children: list[Child] = []
-        self._signals = 0
-        self._asked = asyncio.Event()
+    def __init__(
+        self,
+        director: Director,
+        spawner: Spawner,
+        sink: Sink,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        show: Callable[[Supervisor], None] = lambda supervisor: None,
+        probe: Callable[[str], Awaitable[bool]] = answers,
+    ) -> None:
+        self.director = director
+        self.clock = clock
+        self._spawner = spawner
+        self._sink = sink
+        self._show = show
+        self._probe = probe
+        self._lives: dict[str, Life] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._defect: BaseException | None = None
+        self._changed = asyncio.Event()
+        self._interrupts: list[float] = []
+
+    @property
+    def members(self) -> Collection[Member]:
+        return self.director.members.values()
 
     async def run(self) -> int:
-        """Run until something ends it; returns the exit code."""
-        self.printer.reserve([*(process.name for process in self.plan.processes), "serve"])
-        for process in self.plan.processes:
-            _check_ready_port(process)
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        with self._handle_signals(), _guard() as guard:
+        """Run until everything has ended; returns the exit code."""
+        with self._signal_handlers():
             try:
-                for process in self.plan.processes:
-                    self._say(f"{process.name}: {process.command()}")
-                    self.children.append(await Child.start(process, self.printer))
-                    guard(self.children[-1].process.pid)
-                return await self._watch()
+                self._do(self.director.begin(self.clock()))
+                while (code := self.director.exit_code) is None:
+                    await self._pause()
+                    if self._defect:
+                        raise self._defect
+                    self._perform(self.director.tick(self.clock()))
+                    self._show(self)
+                return code
             finally:
-                await self._stop()
+                await self._abandon()
 
-    async def _watch(self) -> int:
-        began = time.monotonic()
-        asked = asyncio.ensure_future(self._asked.wait())
-        exits = {asyncio.ensure_future(child.exited()): child for child in self.children}
-        ready = asyncio.ensure_future(self._all_ready())
+    def say(self, text: str) -> None:
+        """Tell the user."""
+        self._sink.lines(OURS, text.split("\n"))
+
+    def stop(self, why: str) -> None:
+        """Stop everything in order, then come to the end of `run`."""
+        self._do(self.director.stop(self.clock(), why))
+
+    def restart(self, names: Collection[str]) -> None:
+        """Restart processes one after the other."""
+        self._do(self.director.restart(names, self.clock()))
+
+    def partial(self, name: str) -> str:
+        """The line that a process has not finished yet."""
+        life = self._lives.get(name)
+        return life.reader.partial if life and life.reader else ""
+
+    def pid(self, name: str) -> int | None:
+        life = self._lives.get(name)
+        return life.child.pid if life else None
+
+    async def _pause(self) -> None:
+        """Sleep until something has happened or a deadline comes."""
+        now = self.clock()
+        wake_at = self.director.wake_at
+        timeout = None if wake_at is None else max(0.0, wake_at - now)
+        if self.director.ready_at is None:
+            timeout = REDRAW_INTERVAL if timeout is None else min(timeout, REDRAW_INTERVAL)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), timeout)
+        self._changed.clear()
+
+    def _do(self, orders: list[Order]) -> None:
+        """Do what an event has led to, and wake `run` to look at what has changed."""
+        self._perform(orders)
+        self._changed.set()
+
+    def _perform(self, orders: list[Order]) -> None:
+        for order in orders:
+            match order:
+                case Say(text):
+                    self.say(text)
+                case Start(name):
+                    self._start(self.director.members[name].process)
+                case Terminate(name) if name in self._lives:
+                    self._lives[name].child.terminate()
+                case Kill(name) if name in self._lives:
+                    self._lives[name].child.kill()
+
+    def _start(self, process: Process) -> None:
+        self.say(f"{process.name}: {process.command()}")
         try:
-            await asyncio.wait(
-                {asked, ready, *exits}, timeout=self.start_timeout, return_when=asyncio.FIRST_COMPLETED
-            )
-            if ready.done():
-                self._say(f"ready after {time.monotonic() - began:.1f} s {self._addresses()}".rstrip())
-                await asyncio.wait({asked, *exits}, return_when=asyncio.FIRST_COMPLETED)
-            return self._verdict(asked.done(), {c: t.result() for t, c in exits.items() if t.done()})
-        finally:
-            for task in (asked, ready, *exits):
-                task.cancel()
+            child = self._spawner.start(process)
+        except OSError as error:
+            why = f"cannot run {process.argv[0]}: {error.strerror}"
+            self._do(self.director.cannot_start(process.name, why, self.clock()))
+            return
+        last: deque[str] = deque(maxlen=KEPT_LINES)
 
-    async def _all_ready(self) -> None:
-        await asyncio.gather(*(child.wait_ready() for child in self.children))
+        def take(lines: list[str]) -> None:
+            last.extend(line[:KEPT_LENGTH] for line in lines[-KEPT_LINES:])
+            self._sink.lines(process.name, lines)
 
-    def _verdict(self, asked: bool, exited: dict[Child, int]) -> int:
-        for child, code in exited.items():
-            words = f"; its last words: {_last(child)}" if code else ""
-            self._say(f"{child.plan.name} ended {_describe(code)}{words}")
-        codes = [code for code in exited.values() if code != 0]
-        if codes:
-            return codes[0] if codes[0] > 0 else 1
-        if asked or exited:
-            return 0
-        late = ", ".join(child.plan.name for child in self.children if not child.ready)
-        self._say(f"not ready after {self.start_timeout:g} s: {late}")
-        return 1
+        reader = None if child.output is None else LineReader(child.output, take, lambda: self._sink.has_room)
+        life = self._lives[process.name] = Life(child, reader, last)
+        self._watch(self._live(process.name, life))
+        self._watch(self._wait_ready(process, life))
 
-    async def _stop(self) -> None:
-        running = [child for child in self.children if child.running]
-        if running:
-            self._say(f"stopping {', '.join(child.plan.name for child in running)}")
-        deadline = time.monotonic() + self.drain_timeout + STOP_MARGIN
-        for children in ([c for c in running if c.faces_clients], self.children):
-            for child in children:
-                child.terminate()
-            ends = [asyncio.ensure_future(child.exited()) for child in children]
-            if not ends:
-                continue
-            _, late = await asyncio.wait(ends, timeout=max(0.0, deadline - time.monotonic()))
-            if late:
-                for child in children:
-                    child.kill()
-                await asyncio.wait(late)
-        _kill_orphans()
+    async def _live(self, name: str, life: Life) -> None:
+        code = await life.child.exited()
+        if life.reader is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(life.reader.ended.wait(), LAST_OUTPUT)
+            life.reader.close()
+        del self._lives[name]
+        self._spawner.forget(life.child)
+        self._do(self.director.exited(name, code, life.last_words, self.clock()))
 
-    def _addresses(self) -> str:
-        return ", ".join(c.plan.ready_url.removesuffix("/health") for c in self.children if c.faces_clients)
+    async def _wait_ready(self, process: Process, life: Life) -> None:
+        """Tell once this life of the process does its work; one that cannot tell does so at once."""
+        while process.ready_url and not await self._probe(process.ready_url):
+            await asyncio.sleep(PROBE_INTERVAL)
+            if self._lives.get(process.name) is not life:
+                return
+        if self._lives.get(process.name) is life:
+            self._do(self.director.ready(process.name, self.clock()))
 
-    def _say(self, text: str) -> None:
-        self.printer.line("serve", text)
+    def _watch(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._unwatch)
+
+    def _unwatch(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._defect = self._defect or error
+            self._changed.set()
+
+    async def _abandon(self) -> None:
+        """Leave nothing running, whatever brought us here."""
+        for life in list(self._lives.values()):
+            life.child.kill()
+        for name in list(self._lives):
+            await self._lives[name].child.exited()
+        for task in list(self._tasks):
+            task.cancel()
 
     @contextlib.contextmanager
-    def _handle_signals(self) -> Iterator[None]:
+    def _signal_handlers(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-
-        def on_signal() -> None:
-            self._signals += 1
-            self._asked.set()
-            if self._signals > 1:
-                for child in self.children:
-                    child.kill()
-
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        numbers = [n for n in STOP_SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]  # as under nohup
         for number in numbers:
-            loop.add_signal_handler(number, on_signal)
+            loop.add_signal_handler(number, self._on_signal, number)
+        loop.add_signal_handler(signal.SIGCHLD, self._spawner.reap)
         try:
             yield
         finally:
-            for number in numbers:
+            for number in (*numbers, signal.SIGCHLD):
                 loop.remove_signal_handler(number)
 
-
-def _answers(url: str) -> bool:
-    """Whether a GET is answered with 200. The certificate is our own child's, so it is not checked."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    try:
-        with urllib.request.urlopen(url, timeout=2.0, context=context) as response:
-            return bool(response.status == 200)
-    except (OSError, http.client.HTTPException):
-        return False
-
-
-def _check_ready_port(process: Process) -> None:
-    """A stranger's answer on the port would pass for ours. Raises `UserError`."""
-    url = urllib.parse.urlsplit(process.ready_url)
-    if url.hostname and url.port:
-        setting = "status-port" if "--status-port" in process.argv else "http-port"
-        check_port(url.hostname, url.port, f"{process.name.partition('/')[0]}.{setting}")
-
-
-@contextlib.contextmanager
-def _guard() -> Iterator[Callable[[int], None]]:
-    """Run the guard; yields a function that tells it of a process."""
-    command = [sys.executable, "-m", _GUARD]
-    guard = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
-
-    def tell(pid: int) -> None:
-        if guard.stdin is not None:
-            guard.stdin.write(f"{pid}\n")
-            guard.stdin.flush()
-
-    try:
-        yield tell
-    finally:
-        if guard.stdin is not None:
-            guard.stdin.close()
-        guard.wait()
-
-
-async def _gone(pid: int) -> None:
-    """Wait for the end of a process, whoever may still hold its output."""
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(pidfd, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(pidfd)
-        os.close(pidfd)
-
-
-def _kill_orphans() -> None:
-    """End what has outlived its parent; a subreaper inherits such processes."""
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if _GUARD not in process.cmdline():
-                process.kill()
-
-
-def _die_with_parent() -> None:
-    """Runs in the child before its program: SIGTERM when the supervisor is gone, however it went."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _prctl(option: int, value: int) -> None:
-    ctypes.CDLL(None).prctl(option, value)
-
-
-def _describe(code: int) -> str:
-    return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
-
-
-def _last(child: Child) -> str:
-    """The error that a process ended with, or else the last thing it wrote."""
-    lines = [line for line in reversed(child.last) if line.strip()]
-    return next((line for line in lines if "error: " in line), lines[0] if lines else "(it wrote nothing)")
+    def _on_signal(self, number: signal.Signals) -> None:
+        now = self.clock()
+        self._interrupts = [moment for moment in self._interrupts if now - moment < INSISTING] + [now]
+        foreground = [life for life in self._lives.values() if life.reader is None]
+        if number == signal.SIGINT and foreground and len(self._interrupts) < PATIENCE:
+            for life in foreground:  # it decides what Ctrl-C means, as alone in a terminal
+                life.child.interrupt()
+        elif not self.director.stopping:
+            self.stop("Ctrl-C" if number == signal.SIGINT else number.name)
+        else:
+            self.say("killing what still runs")
+            self._do(self.director.kill(self.clock()))

@@ -458,4 +458,6 @@ def _other_value(declared: Declaration) -> Any:
         return not declared.default
     if declared.choices:
         return next(choice for choice in declared.choices if choice != declared.default)
+    if declared.name == "gpus":
+        return "7"
     return 7 if {"int", "float"} & set(declared.type_names) else "other"

@@ -14,15 +14,18 @@ import os
 import signal
 from collections.abc import AsyncGenerator, Sequence
 
+from dynamo_core import environment
 from dynamo_core.args import (
     ComponentSettings,
     DynamoFlexibleArgumentParser,
+    GpuSettings,
     ModelSettings,
     RuntimeSettings,
     Settings,
     setting,
 )
 from dynamo_core.deploy import BaseDeployment
+from dynamo_core.deploy.gpus import VISIBLE
 from dynamo_core.errors import EngineShutdown, InvalidArgument, UserError
 from dynamo_core.handlers import BaseWorker, Chunk, ModelCard, Request
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
@@ -40,15 +43,18 @@ class ScriptSettings(Settings):
     fail_start: str | None = setting(None, "Fail to start, with this message.", metavar="MESSAGE")
     die_after: int | None = setting(None, "The engine dies after this many tokens of one request.", ge=0)
     kill_after: int | None = setting(None, "Like --die-after, with SIGKILL to the process.", ge=0)
-    trace: bool = setting(False, "Print when a request starts, ends and is cancelled.")
+    trace: bool = setting(
+        False, "Print the GPUs at the start, and when a request starts, ends, is cancelled."
+    )
 
 
-class ScriptedSettings(ScriptSettings, ModelSettings, ComponentSettings, RuntimeSettings):
+class ScriptedSettings(ScriptSettings, ModelSettings, GpuSettings, ComponentSettings, RuntimeSettings):
     "The settings of the scripted engine"
 
 
 class Deployment(BaseDeployment):
     name = "scripted"
+    role = "worker"
 
 
 class ScriptedWorker(BaseWorker):
@@ -61,6 +67,8 @@ class ScriptedWorker(BaseWorker):
     async def start(self) -> ModelCard:
         if self.settings.fail_start:
             raise UserError(self.settings.fail_start)
+        if self.settings.trace:
+            print("gpus", environment.read(VISIBLE), flush=True)
         await asyncio.sleep(self.settings.start_delay)
         name = self.settings.served_model_name or self.settings.model
         return ModelCard(self.settings.model, name, context_length=CONTEXT_LENGTH, kv_block_size=16)

@@ -1,0 +1,88 @@
+"""`dynamo logs [NAME] [PROCESS]`: what the processes of a graph have written."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from dynamo_core.cli.parser import CommandParser
+from dynamo_core.errors import UserError
+from dynamo_core.printing import emit
+from dynamo_core.serve.log_folder import EVERYTHING
+from dynamo_core.serve.registry import LOGS, find_graph, graphs_folder, is_alive
+
+INTERVAL = 0.1
+
+
+def build_parser() -> CommandParser:
+    """The flags of the command."""
+    parser = CommandParser(
+        "dynamo logs",
+        "Print what the processes of a graph have written: of one in the background, or with --log-dir. The "
+        "logs of one in the background stay after its end, until the next one of its name starts.",
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of the graph; dynamo ps lists them")
+    parser.add_argument("process", nargs="?", metavar="PROCESS", help="as Worker/0; all if left out")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what is written later")
+    parser.add_argument(
+        "-n", "--lines", type=int, default=100, metavar="N", help="the last N lines; default %(default)s"
+    )
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; returns the exit code."""
+    options = build_parser().parse_args(argv)
+    folder, logs = _find(options.name)
+    path = logs / (f"{options.process.replace('/', '-')}.log" if options.process else EVERYTHING)
+    if not path.is_file():
+        there = sorted(p.stem for p in logs.glob("*.log") if p.name != EVERYTHING)
+        raise UserError(
+            f"there is no log of {options.process or folder.name}",
+            fix=f"there are {', '.join(name.replace('-', '/') for name in there)}" if there else "",
+        )
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in deque(file, maxlen=max(0, options.lines)):
+            emit(line.rstrip("\n"))
+        if options.follow:
+            for text in _follow(path, file, folder):
+                emit(text.rstrip("\n"))
+    return 0
+
+
+def _find(name: str | None) -> tuple[Path, Path]:
+    """The folder of a graph, running or not, and that of its logs. Raises `UserError`."""
+    ended = graphs_folder() / (name or "")
+    if name and not is_alive(ended) and (ended / LOGS).is_dir():
+        return ended, ended / LOGS
+    graph = find_graph(name)
+    if not graph.log_dir:
+        raise UserError(
+            f"{graph.name} writes to its own terminal (process {graph.pid})",
+            fix="start it with --log-dir or --detach to have its logs in files",
+        )
+    return graph.folder, Path(graph.log_dir)
+
+
+def _follow(path: Path, file: TextIO, folder: Path) -> Iterator[str]:
+    """What is added to a file, also after it was rotated, until its graph has ended."""
+    while True:
+        alive = is_alive(folder)
+        if text := file.read():
+            yield text
+        elif path.exists() and path.stat().st_ino != _inode(file):
+            with path.open(encoding="utf-8", errors="replace") as successor:
+                yield from _follow(path, successor, folder)
+            return
+        elif not alive:
+            return
+        else:
+            time.sleep(INTERVAL)
+
+
+def _inode(file: TextIO) -> int:
+    return os.fstat(file.fileno()).st_ino

@@ -1,0 +1,212 @@
+"""The processes of a plan as the operating system has them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator
+from typing import Protocol
+
+import psutil
+
+from dynamo_core import environment
+from dynamo_core.deploy.process import Process
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_GUARD = "dynamo_core.serve.guard"
+_prctl = ctypes.CDLL(None).prctl
+LAST_CHORES = 0.5
+"""Seconds that what a process has started gets to end by itself after it, as Python's own
+resource tracker does once it has removed what was left in shared memory."""
+CHORES_INTERVAL = 0.02
+
+
+class Child(Protocol):
+    """One life of a process."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def output(self) -> int | None:
+        """The file descriptor that it writes to, to be read; None if it writes to our terminal."""
+
+    async def exited(self) -> int:
+        """Wait for its end, and end what it left behind; the code is negative for a signal."""
+
+    def interrupt(self) -> None:
+        """Hand on a Ctrl-C."""
+
+    def terminate(self) -> None:
+        """Ask it to end; what it has started is its own to end."""
+
+    def kill(self) -> None:
+        """End it and its group."""
+
+
+class Spawner(Protocol):
+    """Creates processes, and sees to it that none outlives us."""
+
+    def start(self, process: Process) -> Child:
+        """Create one. Raises `OSError`."""
+
+    def forget(self, child: Child) -> None:
+        """This one has ended; end what may be left of it."""
+
+    def reap(self) -> None:
+        """A child of ours, or one that we have inherited, has ended."""
+
+
+class LocalChild:
+    """A process of this machine, in a session and process group of its own."""
+
+    def __init__(self, process: Process) -> None:
+        environ = {**environment.snapshot(), **process.env, **process.secrets}
+        reader, writer = (None, None) if process.foreground else os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                process.argv,
+                env=environ,
+                stdin=None if process.foreground else subprocess.DEVNULL,
+                stdout=writer,
+                stderr=writer,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        except OSError:
+            if reader is not None:
+                os.close(reader)
+            raise
+        finally:
+            if writer is not None:
+                os.close(writer)
+        self.output = reader
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def exited(self) -> int:
+        await _gone(self.pid)
+        deadline = time.monotonic() + LAST_CHORES
+        while _group_without_leader(self.pid) and time.monotonic() < deadline:
+            await asyncio.sleep(CHORES_INTERVAL)
+        self.kill()  # the group cannot be another one yet: its leader has not been waited for
+        return self._process.wait()
+
+    def interrupt(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGINT)
+
+    def terminate(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+class LocalSpawner:
+    """Starts processes here. A guard process ends all of them if this one is killed."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self.running: set[int] = set()
+
+    def start(self, process: Process) -> LocalChild:
+        child = LocalChild(process)
+        self.running.add(child.pid)
+        self._tell(f"+{child.pid}")
+        return child
+
+    def forget(self, child: Child) -> None:
+        self.running.discard(child.pid)
+        self._tell(f"-{child.pid}")
+        if os.getpid() != 1:  # process 1 inherits the orphans of everybody
+            _kill_orphans(self.running)
+
+    def reap(self) -> None:
+        """Collect orphans that have ended: a subreaper, as process 1, inherits them."""
+        for process in _children():
+            with contextlib.suppress(psutil.NoSuchProcess, ChildProcessError):
+                if process.pid not in self.running and process.status() == psutil.STATUS_ZOMBIE:
+                    os.waitpid(process.pid, os.WNOHANG)
+
+
+@contextlib.contextmanager
+def local_spawner() -> Iterator[LocalSpawner]:
+    """A spawner whose processes end with this one, however it ends."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    guard = subprocess.Popen(
+        [sys.executable, "-m", _GUARD], stdin=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+    def tell(line: str) -> None:
+        if guard.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):  # somebody has killed the guard
+                guard.stdin.write(f"{line}\n")
+                guard.stdin.flush()
+
+    spawner = LocalSpawner(tell)
+    spawner.running.add(guard.pid)
+    try:
+        yield spawner
+    finally:
+        _kill_orphans({guard.pid})
+        if guard.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                guard.stdin.close()
+        guard.wait()
+
+
+def _children() -> list[psutil.Process]:
+    return psutil.Process().children()
+
+
+def _kill_orphans(known: Collection[int]) -> None:
+    """End what has outlived its parent, and all that it has started."""
+    for orphan in _children():
+        if orphan.pid in known:
+            continue
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in (*orphan.children(recursive=True), orphan):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+
+
+def _group_without_leader(group: int) -> bool:
+    """Whether a process group has a member besides the one that leads it."""
+    for pid in psutil.pids():
+        with contextlib.suppress(ProcessLookupError):
+            if pid != group and os.getpgid(pid) == group:
+                return True
+    return False
+
+
+async def _gone(pid: int) -> None:
+    """Wait for the end of a process, whoever may still hold its output."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(pidfd, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+
+
+def _die_with_parent() -> None:
+    """Runs in the child before its program: SIGTERM when the supervisor is gone, however it went."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

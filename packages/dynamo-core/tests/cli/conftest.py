@@ -1,0 +1,34 @@
+"""Commands as a person types them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from real_etcd import Etcd, running_etcd
+
+from dynamo_core import environment
+
+Dynamo = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def etcd(tmp_path: Path) -> Iterator[Etcd]:
+    with running_etcd(tmp_path / "etcd") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def dynamo() -> Dynamo:
+    """Run `dynamo …`, with the variables of `env` besides; None among them is one that is not set."""
+
+    def run(*words: object, env: dict[str, str | None] | None = None) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "dynamo_core.cli.main", *(str(word) for word in words)]
+        merged = {**environment.snapshot(), **(env or {})}
+        present = {name: value for name, value in merged.items() if value is not None}
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=present)
+
+    return run
