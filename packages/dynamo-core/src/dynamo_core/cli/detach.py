@@ -13,7 +13,7 @@ from dynamo_core.errors import UserError
 from dynamo_core.printing import emit
 from dynamo_core.runtime.distributed import private_folder
 from dynamo_core.serve.control import ask
-from dynamo_core.serve.registry import LOGS, GraphRecord, graphs_folder, running_graphs
+from dynamo_core.serve.registry import LOGS, GraphRecord, errors_file, graphs_folder, running_graphs
 from dynamo_core.serve.supervisor import OURS
 
 INTERVAL = 0.1
@@ -31,7 +31,7 @@ def detach(command: str, argv: Sequence[str], name: str, log_dir: Path | None) -
     if any(graph.name == name for graph in running_graphs()):
         raise UserError(f"a graph {name} runs already", fix=f"dynamo stop {name}, or give another --name")
     logs = log_dir or root / name / LOGS
-    errors = root / f"{name}.err"
+    errors = errors_file(name)
     words = [word for word in argv if word != "--detach"]
     supervisor = _start([command, *words, "--background", "--name", name], errors)
     try:
@@ -64,8 +64,9 @@ def _wait(supervisor: subprocess.Popen[bytes], name: str, logs: Path, errors: Pa
         if graph is not None or code is not None:
             said.print_news()
         if code is not None:
-            sys.stderr.write(errors.read_text(errors="replace"))
-            errors.unlink()
+            if errors.exists():
+                sys.stderr.write(errors.read_text(errors="replace"))
+                errors.unlink()
             return code
         if graph is not None and _is_ready(graph):
             said.print_news()

@@ -56,8 +56,8 @@ def add_flags(parser: CommandParser) -> None:
     group.add_argument(
         "--dry-run",
         choices=("text", "json"),
-        metavar="text|json",
-        help="print the commands, or the whole plan as json, and exit",
+        metavar="[=json]",
+        help="print the commands, or the whole plan as JSON, and exit",
     )
     group.add_argument("--show-config", action="store_true", help="print every value with its source")
     group = parser.add_argument_group("while it runs")

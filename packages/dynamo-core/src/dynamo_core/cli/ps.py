@@ -1,4 +1,4 @@
-"""`dynamo ps`: the models and instances that discovery knows."""
+"""`dynamo ps [GRAPH]`: the graphs of this machine, and the models and instances that discovery knows."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 
 from dynamo_core.args.groups import RuntimeSettings
+from dynamo_core.cli.graph_rows import graph_rows, process_rows
 from dynamo_core.cli.meeting import DISCOVERY, add_flags, settings_of
 from dynamo_core.cli.parser import CommandParser
 from dynamo_core.cli.tables import columns, duration
 from dynamo_core.printing import emit, visible
 from dynamo_core.runtime.listing import Instance, Listing, read_default_folder, read_listing
+from dynamo_core.serve.registry import find_graph
 
 
 def build_parser() -> CommandParser:
     """The flags of the command."""
-    parser = CommandParser("dynamo ps", "List the models and instances that discovery knows.")
+    parser = CommandParser(
+        "dynamo ps",
+        "List the graphs that run on this machine, and the models and instances that discovery knows; or the "
+        "processes of one graph.",
+    )
+    parser.add_argument("graph", nargs="?", metavar="GRAPH", help="list its processes")
     add_flags(parser, DISCOVERY)
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -26,11 +33,18 @@ def build_parser() -> CommandParser:
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     options = vars(build_parser().parse_args(argv))
+    if graph := options.pop("graph"):
+        rows = process_rows(find_graph(graph))
+        emit(json.dumps([asdict(row) for row in rows], indent=2) if options["json"] else columns(rows))
+        return 0
+    graphs = graph_rows()
     settings = settings_of(options)
     listing, elsewhere = asyncio.run(_look(settings))
     if options["json"]:
-        emit(json.dumps(as_data(listing), indent=2))
+        emit(json.dumps({"graphs": [asdict(row) for row in graphs], **as_data(listing)}, indent=2))
         return 0
+    if graphs:
+        emit(f"{columns(graphs)}\n")
     shown = [section for section in sections(listing) if section]
     emit("\n\n".join([visible(f"looking in {listing.place}", keep=""), *(shown or [_nothing(elsewhere)])]))
     return 0
@@ -65,8 +79,7 @@ class InstanceRow:
 
 
 def sections(listing: Listing) -> list[str]:
-    """The tables in the order in which they are printed; what there is none of is empty. A table of
-    more than discovery knows goes here."""
+    """What discovery knows, in tables; what there is none of is empty."""
     return [columns(model_rows(listing)), columns(instance_rows(listing))]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.parser import DynamoFlexibleArgumentParser
-from dynamo_core.args.suggest import nearest
+from dynamo_core.args.suggest import nearest, with_hint
 from dynamo_core.cli.config import show_graph
 from dynamo_core.cli.launch import add_flags, explicit_dry_run, overrides_of, start
 from dynamo_core.cli.parser import CommandParser
@@ -205,10 +205,14 @@ def _add_flags(tree: Tree, flags: Iterable[Flag]) -> None:
     parsers = [_parser(str(section["component"].value)) for name, section in tree.items() if name != "Common"]
     declared = {d.key: d for parser in parsers for d in parser.declared.values()}
     rest = tree["Worker" if "Worker" in tree else "Frontend"]
+    has_engine = any(parser.engine for parser in parsers)
     for flag in flags:
         positive = flag.key.removeprefix("no-")
         is_off = positive != flag.key and positive in declared and declared[positive].is_switch
         key = positive if is_off else flag.key
+        if key not in declared and not has_engine:
+            flags_known = [known.flag for known in declared.values()]
+            raise UserError(with_hint(f"unknown flag --{flag.key}", f"--{key}", flags_known))
         section = tree["Common"] if key in declared else rest
         if key in section:
             raise UserError(f"--{flag.key} is given twice, or contradicts {section[key].origin}")

@@ -2,7 +2,7 @@
 
     # graphs/agg.py; dynamo serve graphs.agg:graph -f overrides.yaml
     from dynamo_core.deploy import Graph
-    from dynamo_frontend import Deployment as Frontend
+    from dynamo_frontend.frontend import Deployment as Frontend
     from dynamo_vllm.worker import Deployment as VllmWorker
 
     class Worker(VllmWorker):

@@ -76,6 +76,8 @@ class Member:
     deadline: float | None = None
     """When the director has to act on it, unless something happens first."""
     was_ready: bool = False
+    took: float = 0.0
+    """Seconds from its last start until it was ready."""
     restarts: list[float] = field(default_factory=list)
     """When it was started again after it had ended by itself."""
     code: int | None = None
@@ -153,11 +155,11 @@ class Director:
         member = self.members[name]
         if member.state is not State.STARTING:
             return []
-        started = member.since
+        member.took = now - member.since
         member.enter(State.READY, now)
         first = not member.was_ready
         member.was_ready = True
-        after = f" after {now - started:.1f} s" if member.process.ready_url else ""
+        after = f" after {member.took:.1f} s" if member.process.ready_url else ""
         orders: list[Order] = [Say(f"{name} is up{'' if first else ' again'}{after}")]
         if self.ready_at is None and self.is_ready:
             self.ready_at = now

@@ -44,6 +44,7 @@ class LineReader:
         if not self.ended.is_set():
             while self._read_once():
                 pass
+        if not self.ended.is_set():
             self._end()
 
     def _read(self) -> None:

@@ -27,7 +27,7 @@ class LogFolder:
     def __init__(self, folder: Path, *, size: int, count: int, complain: Callable[[str], None]) -> None:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (folder / EVERYTHING).open("ab").close()
+            _open(folder / EVERYTHING).close()
         except OSError as error:
             raise UserError(
                 f"--log-dir: cannot write to {folder}: {error.strerror}", fix="choose another folder"
@@ -91,19 +91,15 @@ class _RotatedFile:
 
     def _append(self, data: bytes) -> None:
         if self._file is None:
-            self._file = self._open()
+            self._file = _open(self._path)
         start = self._file.tell()
         if start and start + len(data) > self._size:
             self._rotate()
-            self._file = self._open()
+            self._file = _open(self._path)
             start = 0
         if (written := self._file.write(data)) != len(data):
             self._file.truncate(start)  # no torn line; the next try begins where this one did
             raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes could be written")
-
-    def _open(self) -> BinaryIO:
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        return os.fdopen(descriptor, "ab", buffering=0)
 
     def _rotate(self) -> None:
         self.close()
@@ -116,3 +112,9 @@ class _RotatedFile:
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
+
+
+def _open(path: Path) -> BinaryIO:
+    """For this user alone: logs may quote what others have asked."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return os.fdopen(descriptor, "ab", buffering=0)

@@ -99,7 +99,8 @@ def registered(name: str, plan: Plan, *, log_dir: str, join: bool) -> Iterator[G
     """
     root = graphs_folder()
     private_folder(root, "folder of running graphs", "set TMPDIR to another folder")
-    record = GraphRecord(name, os.getpid(), plan.source, time.time(), plan.meeting_points, log_dir)
+    source = str(Path(plan.source).resolve()) if Path(plan.source).exists() else plan.source
+    record = GraphRecord(name, os.getpid(), source, time.time(), plan.meeting_points, log_dir)
     with _locked(root / ".lock"):
         _check_others(record, running_graphs(), join=join)
         _clear_dead(root)
@@ -112,6 +113,14 @@ def registered(name: str, plan: Plan, *, log_dir: str, join: bool) -> Iterator[G
             os.close(alive)
             with contextlib.suppress(OSError):
                 record.folder.rmdir()
+            errors = errors_file(record.name)
+            if errors.exists() and not errors.stat().st_size:
+                errors.unlink()
+
+
+def errors_file(name: str) -> Path:
+    """Where a supervisor in the background writes what it cannot log."""
+    return graphs_folder() / f"{name}.err"
 
 
 def is_alive(folder: Path) -> bool:

@@ -46,8 +46,8 @@ def render(
     for member in shown:
         state = f"[{_COLOURS[member.state]}]{_state(member, progress(member.name))}[/]"
         process = member.process
-        ports = ", ".join(f"{name} {port}" for name, port in process.ports.items()) or "–"
-        seconds = f"{max(0.0, now - member.since):.0f} s"
+        ports = ", ".join(f"{key.removesuffix('-port')} {port}" for key, port in process.ports.items()) or "–"
+        seconds = f"{member.took if member.state is State.READY else now - member.since:.1f} s"
         table.add_row(process.name, ",".join(process.gpus) or "–", ports, state, seconds)
     output = io.StringIO()
     console = Console(
