@@ -107,26 +107,33 @@ def first_answer() -> float:
             ["-m", "dynamo_frontend", "--http-port", str(port), *shared],
             ["-m", "dynamo_mocker.worker", "--model", str(model), "--served-model-name", "mock", *shared],
         ]
-        body = json.dumps({"model": "mock", "messages": MESSAGES, "max_tokens": 1}).encode()
-        url = f"http://127.0.0.1:{port}/v1/chat/completions"
         began = time.perf_counter()
         quiet = subprocess.DEVNULL
         running = [
             subprocess.Popen([sys.executable, *words], stdout=quiet, stderr=quiet) for words in commands
         ]
         try:
-            while time.perf_counter() - began < 60:
-                request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-                with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                    urllib.request.urlopen(request, timeout=10).read()
-                    return time.perf_counter() - began
-                time.sleep(0.01)
-            raise SystemExit("no answer within 60 s")
+            wait_for_answer(port, "mock")
+            return time.perf_counter() - began
         finally:
             for process in running:
                 process.terminate()
             for process in running:
                 process.wait()
+
+
+def wait_for_answer(port: int, model: str) -> None:
+    """Ask until there is an answer, which is one token long."""
+    body = json.dumps({"model": model, "messages": MESSAGES, "max_tokens": 1}).encode()
+    url = f"http://127.0.0.1:{port}/v1/chat/completions"
+    deadline = time.perf_counter() + 60
+    while time.perf_counter() < deadline:
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+            urllib.request.urlopen(request, timeout=10).read()
+            return
+        time.sleep(0.01)
+    raise SystemExit("no answer within 60 s")
 
 
 if __name__ == "__main__":

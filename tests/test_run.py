@@ -147,7 +147,8 @@ def test_flags_of_components_may_be_switched_off(stack: Stack) -> None:
     [
         (
             (),
-            "out= is missing; installed engines are echo, mocker, sglang, trtllm, vllm\n  fix: add out=ENGINE",
+            "out= is missing; installed engines are echo, mocker, sglang, trtllm, vllm\n"
+            "  fix: add out=ENGINE",
         ),
         (("out=vlm", "M"), "out=vlm: there is no component dynamo-vlm-worker; installed engines are "),
         (("out=vlm", "M"), "  fix: did you mean vllm?"),

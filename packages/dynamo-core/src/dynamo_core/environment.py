@@ -47,6 +47,11 @@ def snapshot() -> Mapping[str, str]:
     return dict(os.environ)
 
 
+def extend(variables: Mapping[str, str]) -> None:
+    """Set variables in a copy of this process that stands for a child with them."""
+    os.environ.update(variables)
+
+
 def wants_colour(*, is_terminal: bool) -> bool:
     """Whether to colour what is printed: as a terminal allows, `NO_COLOR` or `FORCE_COLOR` say."""
     if os.environ.get("NO_COLOR"):

@@ -14,7 +14,7 @@ from dynamo_core.args.foreign import foreign_names
 from dynamo_core.args.show import Row, row_data, table
 from dynamo_core.cli.parser import OVERRIDES, CommandParser
 from dynamo_core.deploy.compare import differences
-from dynamo_core.deploy.describe import Description, schema_of
+from dynamo_core.deploy.describe import Description, describe_quickly, schema_of
 from dynamo_core.deploy.graph import GraphConfig, read_graph, split_overrides
 from dynamo_core.deploy.installed import components, parsers
 from dynamo_core.deploy.plan import describe_all, make_plan
@@ -95,7 +95,7 @@ def check(files: list[str], overrides: Sequence[str]) -> int:
     failed = False
     for file in files:
         try:
-            plan = make_plan(read_graph(file, overrides))
+            plan = make_plan(read_graph(file, overrides), ask=describe_quickly)
         except UserError as error:
             failed = True
             _warn(f"{file}: error", *(f"  {line}" for line in str(error).splitlines()))
@@ -163,7 +163,7 @@ def diff(first: str, second: str, overrides: Sequence[str]) -> int:
 
 def _described(graph: GraphConfig) -> dict[str, Description]:
     problems: list[str] = []
-    found = describe_all(graph, problems)
+    found = describe_all(graph, problems, ask=describe_quickly)
     if problems:
         raise UserError("\n".join(problems))
     for name, description in found.items():

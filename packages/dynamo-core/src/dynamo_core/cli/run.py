@@ -15,7 +15,7 @@ from dynamo_core.args.suggest import nearest, with_hint
 from dynamo_core.cli.config import show_graph
 from dynamo_core.cli.launch import add_flags, explicit_dry_run, overrides_of, start
 from dynamo_core.cli.parser import CommandParser
-from dynamo_core.deploy.describe import load
+from dynamo_core.deploy.describe import describe_quickly, load
 from dynamo_core.deploy.graph import configure
 from dynamo_core.deploy.installed import components
 from dynamo_core.deploy.objects import Tree
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> int:
         return show_graph(graph)
     options.join = options.join or request.joins
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", f"run-{request.output.removeprefix(DYN)}").strip("-")
-    return start("run", argv, make_plan(graph), options, name)
+    return start("run", argv, make_plan(graph, ask=describe_quickly), options, name)
 
 
 @dataclass(frozen=True)

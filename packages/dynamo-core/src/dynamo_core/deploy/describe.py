@@ -13,25 +13,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib
 import importlib.util
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dynamo_core import environment
 from dynamo_core.args.engine import Engine, EngineValue, is_secret
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.parser import Arguments, DynamoFlexibleArgumentParser, Values
 from dynamo_core.args.show import hides
+from dynamo_core.deploy.asking import TIMEOUT, Outcome, ask_copy, ask_process
 from dynamo_core.errors import UserError
 from dynamo_core.printing import each_problem
-
-TIMEOUT = 180.0
-"""Seconds; an engine's import from a cold disk can take many."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +76,19 @@ async def describe(component: str, python: str, values: Values, env: Mapping[str
     `env` is added to the environment that it is asked in, as it will be when it is started. Raises
     `UserError` if it cannot be imported there.
     """
-    question = {"common": _pack(values.common), "own": _pack(values.own)}
-    answer = await _ask(python, component, json.dumps(question, default=str), env)
-    return _unpack(_loads(answer, component, python))
+    return _unpack(_loads(await _ask(python, component, _question(values), env), component, python))
+
+
+async def describe_quickly(
+    component: str, python: str, values: Values, env: Mapping[str, str]
+) -> Description:
+    """The same for a process with one thread, which need not start an interpreter if it is this one."""
+    if python != sys.executable:
+        return await describe(component, python, values, env)
+    question = _question(values)
+    call = functools.partial(_answer_to, component, question)
+    outcome = await _in_time(component, ask_copy(lambda: call().encode(), env))
+    return _unpack(_loads(_text(outcome, component, python), component, python))
 
 
 def schema_of(component: str, python: str) -> dict[str, Any]:
@@ -129,32 +137,34 @@ def _loads(text: str, component: str, python: str) -> Any:
         ) from None
 
 
+def _question(values: Values) -> str:
+    return json.dumps({"common": _pack(values.common), "own": _pack(values.own)}, default=str)
+
+
 async def _ask(python: str, component: str, question: str, env: Mapping[str, str]) -> str:
     command = (python, "-m", "dynamo_core.deploy.describe", component)
-    pipe = asyncio.subprocess.PIPE
-    full = {**environment.snapshot(), **env}
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=pipe, stdout=pipe, stderr=pipe, env=full
-        )
+        outcome = await _in_time(component, ask_process(command, question.encode(), env))
     except OSError as error:
         raise UserError(f"cannot run {python}: {error.strerror}", fix="check the section's python:") from None
+    return _text(outcome, component, python)
+
+
+async def _in_time(component: str, asking: Coroutine[Any, Any, Outcome]) -> Outcome:
     try:
-        async with asyncio.timeout(TIMEOUT):
-            out, err = await process.communicate(question.encode())
+        return await asking
     except TimeoutError:
         raise UserError(f"importing {component} took longer than {TIMEOUT:g} s") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        reason = (err.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+
+
+def _text(outcome: Outcome, component: str, python: str) -> str:
+    if outcome.code != 0:
+        reason = (outcome.err.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
         raise UserError(
             f"cannot import {component} in {python}: {reason}",
             fix="install the package that has it there, or name another interpreter with python:",
         )
-    return out.decode(errors="replace")
+    return outcome.out.decode(errors="replace")
 
 
 def load(component: str) -> Any:
@@ -264,16 +274,22 @@ def _schema(component: str) -> dict[str, Any]:
         return {"problem": str(error)}
 
 
-def main() -> None:
-    question = json.loads(sys.stdin.read() or "{}")
+def _answer_to(component: str, text: str) -> str:
+    """The answer to one question, as JSON."""
+    question = json.loads(text or "{}")
+    if question.get("schema"):
+        return json.dumps(_schema(component), default=str)
     common, own = (
         {key: Located(value, Origin(*origin)) for key, (value, *origin) in part.items()}
         for part in (question.get("common", {}), question.get("own", {}))
     )
+    return json.dumps(_answer(component, Values(common, own)), default=str)
+
+
+def main() -> None:
     with contextlib.redirect_stdout(sys.stderr):  # a module may print while it is imported
-        component = sys.argv[1]
-        answer = _schema(component) if question.get("schema") else _answer(component, Values(common, own))
-    json.dump(answer, sys.stdout, default=str)
+        answer = _answer_to(sys.argv[1], sys.stdin.read())
+    sys.stdout.write(answer)
 
 
 if __name__ == "__main__":
