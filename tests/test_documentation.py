@@ -33,6 +33,10 @@ RUN_ELSEWHERE = {
     "dynamo-vllm-worker --help=engine": "packages/dynamo-vllm/tests/test_vllm_documentation.py",
     "dynamo-vllm-worker --help=max-model-len": "packages/dynamo-vllm/tests/test_vllm_documentation.py",
     "python tools/reference.py": "below, with --check",
+    "dynamo ps agg": "tests/test_operating.py",
+    "dynamo logs agg": "tests/test_operating.py",
+    "dynamo restart agg": "tests/test_operating.py",
+    "dynamo stop agg": "tests/test_operating.py",
 }
 """Commands by how they begin, and where they are run."""
 
