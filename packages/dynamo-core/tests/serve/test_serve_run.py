@@ -70,6 +70,24 @@ def test_a_graph_from_start_to_end(served: Served, number: signal.Signals) -> No
     assert served.left() == []
 
 
+@pytest.mark.parametrize(("number", "ends"), [(signal.SIGINT, True), (signal.SIGHUP, False)])
+def test_signals_that_a_shell_has_switched_off(served: Served, number: signal.Signals, ends: bool) -> None:
+    """A script's `&` ignores SIGINT, which may still be sent; nohup ignores SIGHUP and means it."""
+    served.component("stubborn.py", STUBBORN)
+    served.write("Part: {component: stubborn.py}\n")
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        serving = served.serve("--drain-timeout", "0")
+    finally:
+        signal.signal(number, before)
+    serving.wait_for_line(r"\| started")
+    serving.process.send_signal(number)
+    if not ends:
+        serving.process.send_signal(signal.SIGTERM)
+    assert serving.wait(15) == 0
+    assert f"{'Ctrl-C' if ends else 'SIGTERM'}; stopping Part/0" in serving.output
+
+
 def test_streams_in_flight_end_by_themselves(served: Served) -> None:
     served.write(GRAPH)
     serving = served.serve()

@@ -244,7 +244,13 @@ def _place(
 ) -> dict[str, list[tuple[str, ...]]]:
     """The devices of each replica by section."""
     wishes = [wish for part in parts if part.replicas and (wish := _wish(part, problems))]
-    return place(wishes, inventory(), problems) if wishes else {}
+    if not wishes:
+        return {}
+    try:
+        return place(wishes, inventory(), problems)
+    except UserError as error:
+        problems.append(str(error))
+        return {}
 
 
 def _wish(part: _Part, problems: list[str]) -> Wish | None:

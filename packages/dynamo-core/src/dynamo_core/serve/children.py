@@ -18,7 +18,6 @@ import psutil
 from dynamo_core import environment
 from dynamo_core.deploy.process import Process
 
-_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _GUARD = "dynamo_core.serve.guard"
 _prctl = ctypes.CDLL(None).prctl
@@ -67,7 +66,8 @@ class Spawner(Protocol):
 class LocalChild:
     """A process of this machine, in a session and process group of its own."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, announce: Callable[[], None]) -> None:
+        """`announce` is called in the new process before its program is loaded."""
         environ = {**environment.snapshot(), **process.env, **process.secrets}
         reader, writer = (None, None) if process.foreground else os.pipe()
         try:
@@ -78,7 +78,7 @@ class LocalChild:
                 stdout=writer,
                 stderr=writer,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=announce,
             )
         except OSError:
             if reader is not None:
@@ -117,21 +117,26 @@ class LocalChild:
 class LocalSpawner:
     """Starts processes here. A guard process ends all of them if this one is killed."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, guard: int) -> None:
+        self._guard = guard
+        """The file descriptor that the guard listens to."""
         self.running: set[int] = set()
 
     def start(self, process: Process) -> LocalChild:
-        child = LocalChild(process)
+        # The new process announces itself: this one may be killed before it could.
+        child = LocalChild(process, lambda: self._tell("+", os.getpid()))
         self.running.add(child.pid)
-        self._tell(f"+{child.pid}")
         return child
 
     def forget(self, child: Child) -> None:
         self.running.discard(child.pid)
-        self._tell(f"-{child.pid}")
+        self._tell("-", child.pid)
         if os.getpid() != 1:  # process 1 inherits the orphans of everybody
             _kill_orphans(self.running)
+
+    def _tell(self, what: str, group: int) -> None:
+        with contextlib.suppress(BrokenPipeError):  # somebody has killed the guard
+            os.write(self._guard, f"{what}{group}\n".encode())
 
     def reap(self) -> None:
         """Collect orphans that have ended: a subreaper, as process 1, inherits them."""
@@ -145,25 +150,16 @@ class LocalSpawner:
 def local_spawner() -> Iterator[LocalSpawner]:
     """A spawner whose processes end with this one, however it ends."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    guard = subprocess.Popen(
-        [sys.executable, "-m", _GUARD], stdin=subprocess.PIPE, text=True, start_new_session=True
-    )
-
-    def tell(line: str) -> None:
-        if guard.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):  # somebody has killed the guard
-                guard.stdin.write(f"{line}\n")
-                guard.stdin.flush()
-
-    spawner = LocalSpawner(tell)
+    reader, writer = os.pipe()
+    guard = subprocess.Popen([sys.executable, "-m", _GUARD], stdin=reader, start_new_session=True)
+    os.close(reader)
+    spawner = LocalSpawner(writer)
     spawner.running.add(guard.pid)
     try:
         yield spawner
     finally:
         _kill_orphans({guard.pid})
-        if guard.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                guard.stdin.close()
+        os.close(writer)
         guard.wait()
 
 
@@ -205,8 +201,3 @@ async def _gone(pid: int) -> None:
     finally:
         loop.remove_reader(pidfd)
         os.close(pidfd)
-
-
-def _die_with_parent() -> None:
-    """Runs in the child before its program: SIGTERM when the supervisor is gone, however it went."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

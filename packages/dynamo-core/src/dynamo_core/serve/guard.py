@@ -15,6 +15,8 @@ import signal
 import sys
 from collections.abc import Collection, Iterable
 
+import psutil
+
 GRACE = 1.0
 """Seconds between SIGTERM, which lets workers leave discovery, and SIGKILL."""
 
@@ -34,16 +36,22 @@ def left_of(lines: Iterable[str]) -> set[int]:
 
 
 def end(groups: Collection[int]) -> None:
-    """End process groups, which outlive the process that leads them."""
+    """End process groups, which outlive the process that leads them, and what has left them for a
+    session of its own."""
     if not groups:
         return
-    import psutil
-
-    left = [process for process in psutil.process_iter() if _group(process.pid) in groups]
-    for group in groups:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGTERM)
-    psutil.wait_procs(left, timeout=GRACE)
+    members = [process for process in psutil.process_iter() if _group(process.pid) in groups]
+    left = set(members)
+    for member in members:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            left.update(member.children(recursive=True))
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, deaf = psutil.wait_procs(left, timeout=GRACE)
+    for process in deaf:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     for group in groups:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(group, signal.SIGKILL)
