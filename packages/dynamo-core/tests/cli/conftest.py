@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from real_etcd import Etcd, running_etcd
 
 from dynamo_core import environment
 
 Dynamo = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def etcd(tmp_path: Path) -> Iterator[Etcd]:
-    with running_etcd(tmp_path / "etcd") as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_etcd import PASSWORD, USER, Etcd
 
 from dynamo_core.args import RuntimeSettings
 from dynamo_core.cli.doctor import as_text, summary
 from dynamo_core.deploy.gpus import Gpu, GpuProcess, Inventory
 from dynamo_core.doctor import CHECKS, Finding, diagnose, machine
 from dynamo_core.testing.processes import Stack
+from dynamo_core.testing.servers import PASSWORD, USER, Etcd
 
 Dynamo = Callable[..., subprocess.CompletedProcess[str]]
 Findings = dict[str, list[dict[str, str]]]

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_etcd import PASSWORD, USER, Etcd
 
 from dynamo_core.args import RuntimeSettings
 from dynamo_core.cli.tables import duration
 from dynamo_core.errors import UserError
 from dynamo_core.runtime.listing import Listing, read_listing
 from dynamo_core.testing.processes import Stack
+from dynamo_core.testing.servers import PASSWORD, USER, Etcd
 
 Dynamo = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -122,9 +122,11 @@ def test_nothing_here_but_in_the_default_folder(stack: Stack, tmp_path: Path, dy
 
 
 def test_foreign_files_are_passed_over(stack: Stack) -> None:
-    stack.scripted().wait_for_line("is ready")
+    worker = stack.scripted()
+    worker.wait_for_line("is ready")
     bucket = stack.discovery / "v1" / "instances"
     (entry,) = bucket.iterdir()
+    worker.stop(signal.SIGKILL)  # its runtime would wait for the pipe below
     contents = [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b"x" * (2 << 20), b'{"type":7}']
     contents += [b'{"type":"Endpoint"}', b'{"type":"Model","card_json":[]}', entry.read_bytes()[:-9]]
     for number, content in enumerate(contents):

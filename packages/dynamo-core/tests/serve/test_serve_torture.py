@@ -270,7 +270,8 @@ def test_orphans_of_a_crashed_process_end_before_its_next_life(served: Served) -
     served.file.write_text("Part: {component: orphaning.py}\n")
     serving = served.serve()
     serving.wait_for_line("starting again")
-    assert not [p for p in psutil.process_iter(["cmdline"]) if mark in (p.info["cmdline"] or [])]
+    orphans = [p for p in psutil.process_iter(["cmdline"]) if mark in (p.info["cmdline"] or [])]
+    assert psutil.wait_procs(orphans, timeout=0.9)[1] == []  # the next life begins a second later
     serving.wait_for_line("second life")
     assert serving.stop(signal.SIGTERM) == 0
 

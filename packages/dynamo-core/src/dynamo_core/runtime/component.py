@@ -11,6 +11,7 @@ from dynamo_core.deploy.deployment import check_name
 from dynamo_core.errors import EngineShutdown, UserError
 from dynamo_core.handlers.card import ModelCard
 from dynamo_core.runtime.client import Client
+from dynamo_core.runtime.presence import stay_registered
 from dynamo_core.runtime.streams import Handler, Streams
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ END_TIMEOUT = 2.0
 """Seconds that a handler gets to end once it is cancelled."""
 DISCOVERY_TIMEOUT = 10.0
 """Seconds that a new instance may take to show in discovery."""
+LEAVE_TIMEOUT = 3.0
+"""Seconds that leaving discovery may take."""
 
 
 class Namespace:
@@ -72,7 +75,8 @@ class Endpoint:
         self.path = f"{component.namespace.name}.{component.name}.{name}"
         self._runtime = component.runtime
         self._rust = self._runtime.rust_endpoint(self.path)
-        self._has_model = False
+        self._card: ModelCard | None = None
+        self._is_wanted = True
 
     async def client(self) -> Client:
         """A client for this endpoint's instances."""
@@ -86,14 +90,15 @@ class Endpoint:
         from dynamo_core.runtime.model import register
 
         await register(self._rust, card, status_server=self._runtime.has_status_server)
-        self._has_model = True
+        self._card = card
 
     async def unregister(self) -> None:
         """Leave discovery: no new request finds this instance. Requests in flight go on."""
-        if self._has_model:
+        self._is_wanted = False
+        if self._card is not None:
             from dynamo import _core
 
-            self._has_model = False
+            self._card = None
             await _core.unregister_model(self._rust)
         await self._rust.unregister_endpoint_instance()
 
@@ -108,6 +113,9 @@ class Endpoint:
 
         `until` is watched meanwhile. When it raises, the endpoint leaves discovery at once, its
         streams end the same way, and the exception comes out of here.
+
+        An entry that vanishes from discovery meanwhile is made again. If discovery refuses, or the Rust
+        runtime gives up, streams drain as above and `RegistrationLost` comes out of here.
         """
         streams = Streams(handler)
         serving = asyncio.ensure_future(self._rust.serve_endpoint(streams.serve, graceful_shutdown=True))
@@ -118,25 +126,56 @@ class Endpoint:
             watched.append(failure)
         try:
             with self._runtime.serving(self):
-                await self._discoverable(serving)
+                client = await self._discoverable(serving)
+                if self._runtime.can_lose_entries:
+                    watched.append(asyncio.ensure_future(self._stay_registered(client)))
                 self._runtime.set_ready(True)
                 logger.info("%s is ready", self.path)
                 done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                 if serving in done:
                     await serving
-                await self.unregister()
+                lost = stopping not in done and failure not in done
+                if lost:
+                    self._runtime.stop()
+                else:
+                    await self._leave()
                 error = failure.exception() if failure is not None and failure.done() else None
                 await self._drain(streams, error)
             await self._runtime.close()
             await serving
             if error is not None:
                 raise error
+            if lost:
+                raise self._runtime.lost()
         finally:
             for task in watched:
                 task.cancel()
 
-    async def _discoverable(self, serving: asyncio.Future[None]) -> None:
-        """Wait until this instance shows in discovery, which is when others can find it too."""
+    async def _leave(self) -> None:
+        """Leave discovery. One that does not answer keeps no stream from its end: the entry that stays
+        there expires, and requests that still come are moved to another worker."""
+        try:
+            await asyncio.wait_for(self.unregister(), LEAVE_TIMEOUT)
+        except Exception as error:  # the Rust side has one type for everything
+            why = str(error) or f"no answer within {LEAVE_TIMEOUT:g} s"
+            logger.warning("%s cannot leave %s: %s", self.path, self._runtime.meeting_point, why)
+
+    async def _stay_registered(self, client: Any) -> None:
+        own = self._rust.connection_id()
+        await stay_registered(
+            self.path,
+            lambda: not self._is_wanted or own in client.instance_ids(),
+            self._register_again,
+        )
+
+    async def _register_again(self) -> None:
+        await self._rust.register_endpoint_instance()
+        if self._card is not None:
+            await self.register_model(self._card)
+
+    async def _discoverable(self, serving: asyncio.Future[None]) -> Any:
+        """Wait until this instance shows in discovery, which is when others can find it too; returns the
+        client that has seen it."""
         client = await self._rust.client()
         own = self._rust.connection_id()
         deadline = asyncio.get_running_loop().time() + DISCOVERY_TIMEOUT
@@ -147,6 +186,7 @@ class Endpoint:
                     fix=f"check {self._runtime.meeting_point}",
                 )
             await asyncio.sleep(0.005)
+        return client
 
     async def _drain(self, streams: Streams, error: BaseException | None) -> None:
         budget = 0.0 if error is not None else self._runtime.drain_timeout

@@ -18,7 +18,8 @@ from dynamo_core.deploy.gpus import check_gpus
 from dynamo_core.errors import UserError
 from dynamo_core.ports import check_port
 from dynamo_core.runtime.component import Namespace
-from dynamo_core.runtime.reachable import check_servers
+from dynamo_core.runtime.lost import RegistrationLost, registration_lost
+from dynamo_core.runtime.reachable import check_servers, way_in
 from dynamo_core.runtime.variables import runtime_variables
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ class DistributedRuntime:
                 event_plane=settings.event_plane,
             )
         except Exception as error:
-            raise UserError(f"cannot join through {_meeting_point(settings)}: {error}") from error
+            raise UserError(
+                f"cannot join through {_meeting_point(settings)}: {error}", fix=way_in(settings)
+            ) from error
         runtime = cls(rust, settings)
         try:
             yield runtime
@@ -86,6 +89,11 @@ class DistributedRuntime:
     @property
     def has_status_server(self) -> bool:
         return self._settings.status_port >= 0
+
+    @property
+    def can_lose_entries(self) -> bool:
+        """Whether what vanishes from discovery may be put back; in Kubernetes the pod's readiness decides."""
+        return self._settings.discovery_backend in ("file", "etcd")
 
     @property
     def drain_timeout(self) -> float:
@@ -122,12 +130,16 @@ class DistributedRuntime:
                 self._drained.set()
 
     async def serve_until_stopped(self, running: asyncio.Future[None]) -> None:
-        """Wait for something that the Rust side serves, and that ends when the runtime closes."""
+        """Wait for something that the Rust side serves, and that ends when the runtime closes.
+
+        Raises `RegistrationLost` if discovery has given this process up.
+        """
         stopping = asyncio.ensure_future(self.stopping())
         with self.serving(running):
             self.set_ready(True)
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
+        lost = not self._stopping.is_set()
         if running.done():
             await running
         await self.close()
@@ -135,6 +147,12 @@ class DistributedRuntime:
             await running
         except Exception as interrupted:  # the Rust side has one type for everything
             logger.debug("stopped while starting: %s", interrupted)
+        if lost:
+            raise self.lost()
+
+    def lost(self) -> RegistrationLost:
+        """The error of whoever sees the Rust side end although nobody has asked it to."""
+        return registration_lost(self._settings, self.meeting_point)
 
     def set_ready(self, ready: bool) -> None:
         """What `/health` on the status port answers: 200 if ready, else 503; never ready again once

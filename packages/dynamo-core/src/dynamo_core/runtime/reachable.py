@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 3.0
 """Seconds for a TCP connection."""
+WITHOUT_ETCD, WITHOUT_NATS = "--discovery-backend file", "--request-plane tcp --event-plane zmq"
 
 
 async def check_servers(settings: RuntimeSettings) -> None:
@@ -21,10 +22,21 @@ async def check_servers(settings: RuntimeSettings) -> None:
     Of several etcd endpoints, one that answers is enough.
     """
     if settings.discovery_backend == "etcd":
-        await _check("etcd", "--etcd-endpoints", settings.etcd_endpoints, 2379, "--discovery-backend file")
+        await _check("etcd", "--etcd-endpoints", settings.etcd_endpoints, 2379, WITHOUT_ETCD)
     if "nats" in (settings.request_plane, settings.event_plane):
-        way_out = "--request-plane tcp --event-plane zmq"
-        await _check("NATS", "--nats-server", settings.nats_server, 4222, way_out)
+        await _check("NATS", "--nats-server", settings.nats_server, 4222, WITHOUT_NATS)
+
+
+def way_in(settings: RuntimeSettings) -> str:
+    """What to do when the servers that these settings ask for accept connections but do not answer."""
+    ways = []
+    if settings.discovery_backend == "etcd":
+        ways.append(
+            f"check that etcd answers at --etcd-endpoints, or give {WITHOUT_ETCD}, which needs no server"
+        )
+    if "nats" in (settings.request_plane, settings.event_plane):
+        ways.append(f"check that NATS answers at --nats-server, or give {WITHOUT_NATS}, which need no server")
+    return "; ".join(ways)
 
 
 async def _check(server: str, flag: str, urls: str, default_port: int, way_out: str) -> None:

@@ -12,6 +12,8 @@ from dynamo_core.environment import Variable
 if TYPE_CHECKING:
     from dynamo_core.args import RuntimeSettings
 
+STARTUP_TIMEOUT = "10"
+"""Seconds for a server that accepts connections and does not answer; the Rust runtime's own are 120."""
 _LOUD_TARGETS = {
     "tower_http": "off",
     "dynamo_llm::http::service::service_v2": "off",
@@ -58,11 +60,18 @@ def runtime_variables(settings: RuntimeSettings) -> list[Variable]:
         found.append(
             Variable("ETCD_ENDPOINTS", settings.etcd_endpoints, "discovery", setting="etcd-endpoints")
         )
+        found.append(_startup_timeout("ETCD"))
     if "nats" in (settings.request_plane, settings.event_plane):
         found.append(Variable("NATS_SERVER", settings.nats_server, "transport", setting="nats-server"))
+        found.append(_startup_timeout("NATS"))
     if isinstance(settings, GpuSettings):
         found += gpu_variables(settings)
     return found
+
+
+def _startup_timeout(server: str) -> Variable:
+    name = f"{server}_STARTUP_CONNECT_TIMEOUT_SECONDS"
+    return Variable(name, STARTUP_TIMEOUT, "a server that does not answer is an error soon", yields=True)
 
 
 def gpu_variables(settings: GpuSettings) -> list[Variable]:

@@ -21,7 +21,8 @@ import openai
 from dynamo_core import environment
 from dynamo_core.ports import free_ports
 
-_ports = free_ports()
+PORTS = free_ports()
+"""One for all that tests start: what it has given away is not free, though nobody listens there yet."""
 
 
 class Running:
@@ -108,7 +109,7 @@ class Stack:
     def __init__(self, folder: Path, model: Path) -> None:
         self.discovery = folder / "discovery"
         self.model = model
-        self.port = next(_ports)
+        self.port = next(PORTS)
         self.running: list[Running] = []
 
     def start(
