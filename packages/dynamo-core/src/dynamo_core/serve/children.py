@@ -121,6 +121,8 @@ class LocalSpawner:
         self._guard = guard
         """The file descriptor that the guard listens to."""
         self.running: set[int] = set()
+        self._inherited: set[int] = set()
+        """Groups of orphans that the guard was told of."""
 
     def start(self, process: Process) -> LocalChild:
         # The new process announces itself: this one may be killed before it could.
@@ -139,11 +141,27 @@ class LocalSpawner:
             os.write(self._guard, f"{what}{group}\n".encode())
 
     def reap(self) -> None:
-        """Collect orphans that have ended: a subreaper, as process 1, inherits them."""
+        """Collect orphans that have ended, and tell the guard of the others: a subreaper, as process 1,
+        inherits them when the process that has started them ends."""
         for process in _children():
-            with contextlib.suppress(psutil.NoSuchProcess, ChildProcessError):
-                if process.pid not in self.running and process.status() == psutil.STATUS_ZOMBIE:
+            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError, ChildProcessError):
+                if process.pid in self.running:
+                    continue
+                if process.status() == psutil.STATUS_ZOMBIE:
                     os.waitpid(process.pid, os.WNOHANG)
+                    self._disown(process.pid)
+                else:
+                    self._inherit(os.getpgid(process.pid))
+
+    def _inherit(self, group: int) -> None:
+        if group not in self._inherited and group not in self.running:
+            self._inherited.add(group)
+            self._tell("+", group)
+
+    def _disown(self, group: int) -> None:
+        if group in self._inherited:
+            self._inherited.discard(group)
+            self._tell("-", group)
 
 
 @contextlib.contextmanager
