@@ -8,7 +8,11 @@ import pytest
 
 from dynamo_core.testing.engine_plugin import EngineUnderTest
 
-pytest_plugins = ["dynamo_core.testing.engine_checks", "dynamo_core.testing.engine_plugin"]
+pytest_plugins = [
+    "dynamo_core.testing.engine_checks",
+    "dynamo_core.testing.pair_checks",
+    "dynamo_core.testing.engine_plugin",
+]
 
 
 @pytest.fixture(scope="session")
@@ -21,5 +25,5 @@ def engine() -> EngineUnderTest:
         ),
         core_process="EngineCore",
         reference=Path(__file__).with_name("reference.py"),
-        env={"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        env={"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "HF_HUB_OFFLINE": "1"},
     )

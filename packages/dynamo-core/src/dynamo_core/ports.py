@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 from collections.abc import Iterator
@@ -21,10 +22,7 @@ def check_port(host: str, port: int, setting: str) -> None:
     if port < 1:
         return
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, socket.SOCK_STREAM) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
+        _bind(host, port, reuse=True).close()
     except socket.gaierror as error:
         raise UserError(f"{host} is not an address of this machine: {error.strerror}") from None
     except OSError as error:
@@ -41,7 +39,7 @@ def check_port(host: str, port: int, setting: str) -> None:
 
 
 def free_ports(host: str = "127.0.0.1") -> Iterator[int]:
-    """Ports that nothing listens on at this moment, each once.
+    """Ports that nobody has at this moment, each once.
 
     They stay below 32768: the Rust runtime keeps its status port in 16 signed bits, and outgoing
     connections, which take theirs from above, cannot steal one before it is used.
@@ -50,11 +48,39 @@ def free_ports(host: str = "127.0.0.1") -> Iterator[int]:
     first = os.getpid() * 61 % count  # two that ask at the same time begin at different ends
     for port in (FIRST_PORT + (first + i) % count for i in range(count)):
         try:
-            check_port(host, port, "")
-        except UserError:
+            _bind(host, port, reuse=False).close()
+        except OSError:
             continue
         yield port
     raise UserError(f"no port from {FIRST_PORT} to {LAST_STATUS_PORT} is free")
+
+
+def free_port_range(count: int, host: str) -> int:
+    """The first of `count` ports in a row that nothing listens on at this moment."""
+    run: list[int] = []
+    for port in free_ports(host):
+        run = [*run, port] if run and port == run[-1] + 1 else [port]
+        if len(run) == count:
+            return run[0]
+    raise UserError(f"there are no {count} free ports in a row from {FIRST_PORT} to {LAST_STATUS_PORT}")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address, or a name that needs no resolver, can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def reserve(port: int, host: str = "127.0.0.1") -> socket.socket:
+    """Keep a port from everybody who looks for a free one, until the socket is closed; servers can listen on
+    it all the same. Raises `OSError` if somebody has it."""
+    holding = _bind(host, port, reuse=False)
+    holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return holding
 
 
 def holder(port: int) -> str:
@@ -73,3 +99,16 @@ def holder(port: int) -> str:
             except psutil.NoSuchProcess:
                 break
     return "a process that this user may not see"
+
+
+def _bind(host: str, port: int, *, reuse: bool) -> socket.socket:
+    """A socket that has the port; with `reuse` beside those that have it and do not listen."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    found = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
+        found.bind(address)
+    except OSError:
+        found.close()
+        raise
+    return found

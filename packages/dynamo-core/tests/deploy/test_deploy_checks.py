@@ -11,20 +11,21 @@ SCRIPTED = "dynamo_core.testing.scripted"
 FRONTEND = "Frontend: {component: dynamo_frontend}\n"
 COMPONENT = """\
 from dynamo_core.args import (
-    ComponentSettings, DynamoFlexibleArgumentParser, Engine, ModelSettings, RuntimeSettings
+    ComponentSettings, DecodeSettings, DynamoFlexibleArgumentParser, Engine, ModelSettings, RoutedSettings,
+    RuntimeSettings
 )
 from dynamo_core.deploy import BaseDeployment
 import argparse
 
 
-class WorkerSettings(ModelSettings, ComponentSettings, RuntimeSettings):
+class WorkerSettings({groups}ModelSettings, ComponentSettings, RuntimeSettings):
     "A worker"
 
 
 class Deployment(BaseDeployment):
     name = "{name}"
     role = "{role}"
-    kv_events = {kv_events}
+    {default}
 
 
 def build_parser():
@@ -43,9 +44,10 @@ def main():
 """
 
 
-def component(folder: Path, name: str, role: str = "worker", *, kv_events: bool = False) -> str:
-    """A throwaway component; returns what its section says of it."""
-    source = COMPONENT.replace("{name}", name).replace("{role}", role).replace("{kv_events}", str(kv_events))
+def component(folder: Path, name: str, role: str = "worker", *, groups: str = "", default: str = "") -> str:
+    """A throwaway component with more groups of settings; returns what its section says of it."""
+    source = COMPONENT.replace("{name}", name).replace("{role}", role)
+    source = source.replace("{groups}", groups).replace("{default}", default)
     (folder / f"{name}.py").write_text(source)
     return f"component: {name}.py"
 
@@ -152,13 +154,36 @@ def test_two_models_under_one_address(tmp_path: Path) -> None:
 def test_kv_routing_needs_workers_that_tell(tmp_path: Path) -> None:
     frontend = "Frontend: {component: dynamo_frontend, router-mode: kv}\n"
     workers = f"Silent: {{{component(tmp_path, 'silent')}, model: m}}\n"
-    workers += f"Loud: {{{component(tmp_path, 'loud', kv_events=True)}, model: m}}\n"
+    workers += (
+        f"Loud: {{{component(tmp_path, 'loud', groups='RoutedSettings, ')}, model: m, kv-events: true}}\n"
+    )
     assert problems(tmp_path, frontend + workers) == (
         "Frontend routes by what is in the workers' KV caches (router-mode kv, from "
         f"{tmp_path}/graph.yaml:1), but Silent publishes no KV events\n"
-        "  fix: choose another router-mode, or workers that publish them"
+        "  fix: give router-mode: kv once, under Common; or choose another router-mode, or workers that "
+        "publish KV events"
     )
     assert plan_of(tmp_path, FRONTEND + workers)
+
+
+def test_one_setting_makes_workers_tell_and_the_frontend_listen(tmp_path: Path) -> None:
+    worker = component(tmp_path, "loud", groups="RoutedSettings, ")
+    plan = plan_of(tmp_path, f"Common: {{router-mode: kv}}\n{FRONTEND}Worker: {{{worker}, model: m}}\n")
+    modes = [process.argv[process.argv.index("--router-mode") + 1] for process in plan.processes]
+    assert modes == ["kv", "kv"]
+
+
+def test_a_decode_worker_that_waits_for_another_name(tmp_path: Path) -> None:
+    prefill = f"Prefill: {{{component(tmp_path, 'first', 'prefill')}, model: m}}\n"
+    half = component(
+        tmp_path, "second", "decode", groups="DecodeSettings, ", default='prefill_component = "one"'
+    )
+    assert problems(tmp_path, f"{prefill}Decode: {{{half}, model: m}}\n") == (
+        "Decode would wait for ever for prefill-component one (from class Deployment), but Prefill is first "
+        "(from class Deployment)\n"
+        "  fix: give Decode the name of its prefill component as prefill-component"
+    )
+    assert plan_of(tmp_path, f"{prefill}Decode: {{{half}, model: m, prefill-component: first}}\n")
 
 
 def test_one_port_for_two(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, WithJsonSchema
 from dynamo_core.args import ComponentSettings, RuntimeSettings, Settings, setting
 from dynamo_core.environment import Variable
 from dynamo_core.errors import UserError
-from dynamo_core.runtime.frontend import RouterMode
+from dynamo_core.routing import RouterMode
 from dynamo_core.runtime.variables import frontend_variables, runtime_variables
 
 BATCH = "batch:"

@@ -38,13 +38,13 @@ class Deployment(BaseDeployment):
     namespace = "dynamo"
     name = "mocker"
     role = "worker"
-    kv_events = True
 
 
 def parser() -> DynamoFlexibleArgumentParser[MockerWorkerSettings]:
     return DynamoFlexibleArgumentParser(
         MockerWorkerSettings,
         Deployment,
+        facts=lambda settings: {"kv_events": True},
         description="The runtime's simulated engine as a worker.",
     )
 

@@ -4,20 +4,43 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dynamo_core.args import ComponentSettings, Engine, GpuSettings, ModelSettings, RuntimeSettings
+from dynamo_core.args import (
+    ComponentSettings,
+    DecodeSettings,
+    Derived,
+    Engine,
+    GpuSettings,
+    ModelSettings,
+    RoutedSettings,
+    RuntimeSettings,
+    TransferSettings,
+)
 from dynamo_core.args.engine import multiplied
 from dynamo_core.environment import Variable
 from dynamo_core.models import engine_import
+from dynamo_core.ports import is_loopback
 from dynamo_core.runtime.variables import runtime_variables
 
 INSTALL = "pip install dynamo-vllm; its README says how without a GPU"
 
 
 class VllmSettings(ModelSettings, GpuSettings, ComponentSettings, RuntimeSettings):
-    "The settings of a vLLM component"
+    "The settings of every vLLM component"
+
+
+class VllmWorkerSettings(RoutedSettings, VllmSettings):
+    "The settings of dynamo-vllm-worker"
+
+
+class VllmPrefillSettings(RoutedSettings, TransferSettings, VllmSettings):
+    "The settings of dynamo-vllm-prefill"
+
+
+class VllmDecodeSettings(DecodeSettings, VllmSettings):
+    "The settings of dynamo-vllm-decode"
 
 
 def vllm_variables(settings: VllmSettings) -> list[Variable]:
@@ -26,7 +49,19 @@ def vllm_variables(settings: VllmSettings) -> list[Variable]:
         Variable("VLLM_HOST_IP", settings.rpc_host, "vLLM's processes meet on this address", yields=True),
         Variable("VLLM_NO_USAGE_STATS", "1", "nothing about the use of vLLM is sent anywhere", yields=True),
         Variable("VLLM_LOGGING_LEVEL", settings.log_level.upper(), "log level", yields=True),
+        *(transfer_variables(settings) if isinstance(settings, TransferSettings) else ()),
     ]
+
+
+def transfer_variables(settings: TransferSettings) -> list[Variable]:
+    """Where NIXL, which moves the KV cache from prefill to decode, lets the two meet."""
+    found = [Variable("VLLM_NIXL_SIDE_CHANNEL_HOST", settings.kv_transfer_address, "KV transfer")]
+    if settings.kv_transfer_port:
+        port = str(settings.kv_transfer_port)
+        found.append(Variable("VLLM_NIXL_SIDE_CHANNEL_PORT", port, "KV transfer"))
+    if is_loopback(settings.kv_transfer_address):
+        found.append(Variable("UCX_NET_DEVICES", "lo", "KV transfer stays on this machine", yields=True))
+    return found
 
 
 def variables(settings: VllmSettings) -> list[Variable]:
@@ -42,6 +77,21 @@ def build_parser() -> argparse.ArgumentParser:
     return AsyncEngineArgs.add_cli_args(
         FlexibleArgumentParser(prog="vllm", add_help=False, allow_abbrev=False)
     )
+
+
+def derive(settings: VllmSettings) -> Iterator[Derived]:
+    """The options of vLLM that follow from the component and its settings."""
+    if isinstance(settings, RoutedSettings) and settings.publishes_kv_events:
+        yield Derived("kv-events-config.enable_kv_cache_events", True, settings.why_kv_events)
+    if isinstance(settings, TransferSettings):
+        role = "decode" if isinstance(settings, DecodeSettings) else "prefill"
+        why = f"role {role}"
+        yield Derived("kv-transfer-config.kv_connector", "NixlConnector", why)
+        yield Derived(
+            "kv-transfer-config.kv_role", {"prefill": "kv_producer", "decode": "kv_consumer"}[role], why
+        )
+        if role == "decode":  # what a lost prefill worker does not hand over is computed again
+            yield Derived("kv-transfer-config.kv_load_failure_policy", "recompute", why)
 
 
 def gpus(options: Mapping[str, Any]) -> int | None:

@@ -5,23 +5,67 @@ Imports vLLM, so only a worker that starts its engine may import this module.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pydantic import ValidationError
+from vllm.config import KVEventsConfig, VllmConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.metrics.loggers import StatLoggerBase
+from vllm.v1.metrics.stats import IterationStats, SchedulerStats
 
 from dynamo_core.args import EngineOptions
 from dynamo_core.errors import UserError
 from dynamo_vllm.errors import readable
 
 
-def start_engine(options: EngineOptions) -> AsyncLLM:
+def start_engine(
+    options: EngineOptions,
+    *,
+    kv_events: str,
+    report_load: Callable[[int, int], None],
+    prepare: Callable[[int], None],
+) -> AsyncLLM:
     """Start vLLM; takes seconds to minutes and blocks.
 
-    Raises `UserError` for arguments that vLLM refuses before it starts any process.
+    KV events, if there are any, are published at `kv_events` unless the options name another address.
+    `report_load` is called with used KV blocks and rank after each step, `prepare` with the number of
+    ranks before any process is started. Raises `UserError` for arguments that vLLM refuses by then.
     """
     arguments = AsyncEngineArgs.from_cli_args(options.namespace())
+    events = arguments.kv_events_config
+    if events is not None and events.endpoint == KVEventsConfig.endpoint:
+        events.endpoint = kv_events
     try:
         config = arguments.create_engine_config()
     except (ValidationError, ValueError, OSError) as error:
         raise UserError(f"vLLM refuses these arguments: {readable(error)}") from error
-    return AsyncLLM.from_vllm_config(config, enable_log_requests=False)
+    prepare(config.parallel_config.data_parallel_size_local)
+
+    def load_logger(config: VllmConfig, engine_index: int = 0) -> LoadLogger:
+        return LoadLogger(config, engine_index, report_load)
+
+    return AsyncLLM.from_vllm_config(config, enable_log_requests=False, stat_loggers=[load_logger])
+
+
+class LoadLogger(StatLoggerBase):
+    """Hands on how full the KV cache of one rank is."""
+
+    def __init__(
+        self, config: VllmConfig, engine_index: int, report_load: Callable[[int, int], None]
+    ) -> None:
+        self._blocks = config.cache_config.num_gpu_blocks or 0
+        self._report_load = report_load
+
+    def record(
+        self,
+        scheduler_stats: SchedulerStats | None,
+        iteration_stats: IterationStats | None,
+        mm_cache_stats: object = None,
+        engine_idx: int = 0,
+    ) -> None:
+        if scheduler_stats is not None:
+            self._report_load(round(scheduler_stats.kv_cache_usage * self._blocks), engine_idx)
+
+    def log_engine_initialized(self) -> None:
+        pass

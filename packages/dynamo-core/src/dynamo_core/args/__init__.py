@@ -1,13 +1,16 @@
 """Settings that are declared once and know where their values came from."""
 
-from dynamo_core.args.engine import Engine
+from dynamo_core.args.engine import Derived, Engine
 from dynamo_core.args.engine_options import EngineOptions
 from dynamo_core.args.groups import (
     ComponentSettings,
+    DecodeSettings,
     GpuSettings,
     ModelSettings,
+    RoutedSettings,
     RuntimeSettings,
     StatusSettings,
+    TransferSettings,
 )
 from dynamo_core.args.origins import Origin
 from dynamo_core.args.parser import Arguments, DynamoFlexibleArgumentParser
@@ -16,14 +19,18 @@ from dynamo_core.args.settings import Settings, setting
 __all__ = [
     "Arguments",
     "ComponentSettings",
+    "DecodeSettings",
+    "Derived",
     "DynamoFlexibleArgumentParser",
     "Engine",
     "EngineOptions",
     "GpuSettings",
     "ModelSettings",
     "Origin",
+    "RoutedSettings",
     "RuntimeSettings",
     "Settings",
     "StatusSettings",
+    "TransferSettings",
     "setting",
 ]

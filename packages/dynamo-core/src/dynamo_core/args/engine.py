@@ -49,6 +49,19 @@ class Engine:
 
 
 @dataclass(frozen=True)
+class Derived:
+    """An engine option that follows from the component or its settings; whatever else is given wins.
+
+    A part (`kv-transfer-config.kv_role`) gives way to an option that is given whole.
+    """
+
+    key: str
+    value: Any
+    why: str
+    """What it follows from: `role prefill`."""
+
+
+@dataclass(frozen=True)
 class EngineOption:
     """One option as it was written: as words on a command line, or as a value in a file."""
 

@@ -22,8 +22,10 @@ class EngineOptions:
     ours: Mapping[str, Any] = field(default_factory=dict)
     """The component's own values by key, for the names that are shared."""
 
-    def __bool__(self) -> bool:
-        return bool(self.options)
+    @property
+    def given(self) -> list[EngineOption]:
+        """Those that somebody wrote."""
+        return [option for option in self.options if option.origin.kind != "derived"]
 
     def parser(self) -> EngineParser:
         """The engine's parser. Raises `UserError` if the engine is not installed."""
@@ -48,6 +50,7 @@ class EngineOptions:
             if present and _contradict(present, value):
                 problems.append(_twice(present, value))
             winners[value.key] = value
+        winners = _without_derived_parts(winners)
         problems += _wholes_and_parts(winners.values())
         for parts in _parts_by_option(winners.values()):
             if problem := parser.problem_with_parts(parts):
@@ -59,13 +62,13 @@ class EngineOptions:
 
         Raises `UserError` with every problem.
         """
-        if not self.options:
-            return [], ""
+        written = {value.key: value for value in map(_as_written, self.options)}
+        if not self.given:  # what is derived is right, so that no engine need be imported
+            return list(written.values()), ""
         try:
             parser = self.parser()
         except UserError as error:
-            written = {value.key: value for value in map(_as_written, self.options)}
-            return list(written.values()), str(error)
+            return list(_without_derived_parts(written).values()), str(error)
         values, problems = self.read(parser)
         if problems:
             raise UserError("\n".join(problems))
@@ -88,6 +91,16 @@ class EngineOptions:
         return parser.parse([*words, *(word for value in values for word in value.words)])
 
 
+def _without_derived_parts(values: dict[str, EngineValue]) -> dict[str, EngineValue]:
+    """Parts that are derived give way to the whole that somebody gives."""
+    wholes = {value.dest for value in values.values() if not value.is_part}
+    return {
+        key: value
+        for key, value in values.items()
+        if not (value.is_part and value.origin.kind == "derived" and value.dest in wholes)
+    }
+
+
 def _contradict(first: EngineValue, second: EngineValue) -> bool:
     """Whether a command line says two things; of files and classes the later one wins."""
     return first.origin.kind == second.origin.kind == "flag" and first.value != second.value
@@ -104,7 +117,8 @@ def _as_written(option: EngineOption) -> EngineValue:
     words = option.words or as_words(option.flag, option.value)
     base = option.base.removeprefix("--")
     key = base.replace("_", "-") + option.flag[len(option.base) :]  # engines take both
-    return EngineValue(key, key, option.given, words, option.origin, option.is_common)
+    dest = key.partition(".")[0]
+    return EngineValue(key, dest, option.given, words, option.origin, option.is_common)
 
 
 def _parts_by_option(values: Iterable[EngineValue]) -> list[list[EngineValue]]:

@@ -142,6 +142,8 @@ class EngineParser:
 
     def _check_whose(self, option: EngineOption, action: argparse.Action) -> None:
         """Raise `UserError` for an option that is not the user's to give."""
+        if option.origin.kind == "derived":
+            return
         for flag, key in self.forwarded.items():
             if action.dest == self.flags[flag].dest:
                 raise UserError(f"{self._whose(option, flag)} is set by --{key}; give that")

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator
 
 from dynamo_core.args.settings import Settings, setting
 from dynamo_core.ports import LAST_STATUS_PORT
+from dynamo_core.routing import RouterMode
 
 
 def default_discovery_path() -> str:
@@ -104,6 +105,58 @@ class ModelSettings(Settings):
     )
     served_model_name: str | None = setting(
         None, "Name that clients ask for; the value of --model if left out.", metavar="NAME", min_length=1
+    )
+
+
+class RoutedSettings(Settings):
+    "Routing: what this worker asks of frontends, and tells them"
+
+    router_mode: RouterMode | None = setting(
+        None,
+        "How frontends are to choose among the workers of this model; their own --router-mode if left out. "
+        "With kv, this worker publishes its KV events.",
+    )
+    kv_events: bool = setting(
+        False, "Publish what is in this worker's KV cache and how full it is, also without --router-mode kv."
+    )
+
+    @property
+    def publishes_kv_events(self) -> bool:
+        return self.kv_events or self.router_mode == "kv"
+
+    @property
+    def why_kv_events(self) -> str:
+        """The setting that they follow from."""
+        return "kv-events" if self.kv_events else "router-mode kv"
+
+
+class TransferSettings(RuntimeSettings):
+    "KV transfer between prefill and decode"
+
+    kv_transfer_host: str | None = setting(
+        None,
+        "Address that the other half of the pair reaches this worker at, unauthenticated; the value of "
+        "--rpc-host if left out.",
+        metavar="HOST",
+        min_length=1,
+    )
+    kv_transfer_port: int = setting(
+        0,
+        "Port at which the two halves meet, the first of one per data-parallel rank; 0 for any free one.",
+        ge=0,
+        le=65535,
+    )
+
+    @property
+    def kv_transfer_address(self) -> str:
+        return self.kv_transfer_host or self.rpc_host
+
+
+class DecodeSettings(TransferSettings):
+    "The prefill half of the pair"
+
+    prefill_component: str = setting(
+        ..., "Component name of the prefill workers; without one of them this worker is not ready."
     )
 
 

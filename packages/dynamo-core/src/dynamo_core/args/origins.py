@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["flag", "environment", "file", "deployment", "default"]
+Kind = Literal["flag", "environment", "file", "deployment", "derived", "default"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Origin:
 
     kind: Kind
     where: str = ""
-    """The flag, the variable's name, `agg.yaml:14`, or the deployment class."""
+    """The flag, the variable's name, `agg.yaml:14`, the deployment class, or what it is derived from."""
     column: int = field(default=0, compare=False)
     """Of a key in a file, from 1; 0 where there is none."""
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from dynamo_core import environment, logs
 from dynamo_core.args.command_line import OWN_FLAGS, CommandLine, read_command_line
 from dynamo_core.args.config_files import RESERVED, read_config_files, take
-from dynamo_core.args.engine import Engine, EngineOption, EngineValue, is_secret
+from dynamo_core.args.engine import Derived, Engine, EngineOption, EngineValue, is_secret
 from dynamo_core.args.engine_options import EngineOptions
 from dynamo_core.args.engine_parser import EngineParser
 from dynamo_core.args.foreign import unknown_variables
@@ -55,7 +55,7 @@ class Arguments(Generic[S]):
             for name, declared in declarations(type(self.settings)).items()
             if getattr(self.settings, name) != declared.default
         ]
-        return own + list(dict.fromkeys(option.key for option in self.engine.options))
+        return own + list(dict.fromkeys(option.key for option in self.engine.given))
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class DynamoFlexibleArgumentParser(Generic[S]):
 
     Flags follow from the declarations of `settings`. With `engine`, flags and file keys that are
     not among them are that engine's; without, they are errors. An engine is imported for them only
-    where its own parser is needed, and never for plain `--help`. `variables` tells what environment
+    where its own parser is needed, and never for plain `--help`. `derive` tells which of its options
+    follow from the settings; those lose against all others. `variables` tells what environment
     the settings make the process set; what the Rust runtime needs if it is left out. `facts` tells
     a planner what differs from the deployment class's word. `check` raises `UserError` for values
     that can be known to be wrong before anything starts, a model that is not there if it is left out;
@@ -85,6 +86,7 @@ class DynamoFlexibleArgumentParser(Generic[S]):
         deployment: type[BaseDeployment] | None = None,
         *,
         engine: Engine | None = None,
+        derive: Callable[[S], Iterable[Derived]] | None = None,
         description: str = "",
         variables: Callable[[S], Sequence[Variable]] | None = None,
         facts: Callable[[S], Mapping[str, Any]] | None = None,
@@ -93,6 +95,7 @@ class DynamoFlexibleArgumentParser(Generic[S]):
         self.settings = settings
         self.deployment = deployment
         self.engine = engine
+        self.derive = derive
         self.description = description
         self.variables = variables or _usual_variables
         self.facts = facts
@@ -188,7 +191,8 @@ class DynamoFlexibleArgumentParser(Generic[S]):
         settings = self._validate({n: v for n, v in found.items() if n not in unsure}, problems)
         if settings is not None:
             problems += self._conflicts(settings)
-        options = (*self._deployed_options(), *files.engine_options, *typed.engine_options)
+        derived = self._derived_options(settings) if settings is not None else []
+        options = (*derived, *self._deployed_options(), *files.engine_options, *typed.engine_options)
         ours = OWN_KEYS | {d.key: getattr(settings, d.name, None) for d in self.declared.values()}
         engine = EngineOptions(self.engine, options, ours)
         if problems or settings is None:
@@ -215,7 +219,8 @@ class DynamoFlexibleArgumentParser(Generic[S]):
             else:
                 text = str(value)
                 words += [f"{declared.flag}={text}"] if text.startswith("-") else [declared.flag, text]
-        return words + [word for value in engine if not is_secret(value.key) for word in value.words]
+        given = [value for value in engine if not is_secret(value.key) and value.origin.kind != "derived"]
+        return words + [word for value in given for word in value.words]
 
     def knows(self, keys: Iterable[str]) -> set[str]:
         """Which of these file keys are settings, or options of the engine. Raises `UserError`."""
@@ -248,6 +253,12 @@ class DynamoFlexibleArgumentParser(Generic[S]):
 
     def _deployed(self, declared: Declaration) -> Any:
         return self.deployment.default_of(declared.name) if self.deployment else None
+
+    def _derived_options(self, settings: S) -> list[EngineOption]:
+        return [
+            EngineOption(f"--{item.key}", Origin("derived", f"derived from {item.why}"), value=item.value)
+            for item in (self.derive(settings) if self.derive else ())
+        ]
 
     def _deployed_options(self) -> list[EngineOption]:
         if self.deployment is None:
@@ -338,7 +349,7 @@ def _usual_check(settings: Settings) -> None:
 
 def _engine_problems(options: EngineOptions) -> list[str]:
     """What the engine's parser has to say as well, when something else is wrong already."""
-    if not options:
+    if not options.given:
         return []
     try:
         return options.read()[1]

@@ -71,6 +71,7 @@ def dump(arguments: Arguments[Any], engine: Sequence[Row]) -> str:
     """
     rows = [row for row in setting_rows(arguments) if row.origin.kind != "default" and row.value is not None]
     lines = []
+    engine = [row for row in engine if row.origin.kind != "derived"]
     for row in [*rows, *engine]:
         if row.is_secret:
             lines.append(visible(f"# {row.key}: hidden; it came from {row.origin}", keep=""))

@@ -88,15 +88,25 @@ def _pairs(parts: Parts) -> Iterator[str]:
         if role not in ("prefill", "decode"):
             continue
         wanted = "prefill" if role == "decode" else "decode"
-        found = [
-            other
+        found = {
+            other: p
             for other, p in parts.items()
             if p.deployment.get("role") == wanted and _served(p) == _served(part)
-        ]
+        }
         if not found:
             yield (
                 f"{name} is the {role} half of a pair and has no {wanted} for {_served(part)}\n"
                 f"  fix: add a section with the {wanted} component of the same engine and model"
+            )
+        looked_for = part.settings.get("prefill-component")
+        if looked_for is None or not found:
+            continue
+        names = {other: p.settings["component"] for other, p in found.items() if "component" in p.settings}
+        if all(there.value != looked_for.value for there in names.values()):
+            there = ", ".join(f"{other} is {_shown(component)}" for other, component in names.items())
+            yield (
+                f"{name} would wait for ever for prefill-component {_shown(looked_for)}, but {there}\n"
+                f"  fix: give {name} the name of its prefill component as prefill-component"
             )
 
 
@@ -153,7 +163,7 @@ def _endpoints(parts: Parts) -> Iterator[str]:
 def _kv_routing(parts: Parts) -> Iterator[str]:
     for name, part in parts.items():
         mode = part.settings.get("router-mode")
-        if mode is None or mode.value != "kv":
+        if part.deployment.get("role") != "frontend" or mode is None or mode.value != "kv":
             continue
         silent = [
             worker
@@ -164,7 +174,8 @@ def _kv_routing(parts: Parts) -> Iterator[str]:
             yield (
                 f"{name} routes by what is in the workers' KV caches (router-mode kv, from {mode.origin}), "
                 f"but {', '.join(silent)} publish{'es' if len(silent) == 1 else ''} no KV events\n"
-                "  fix: choose another router-mode, or workers that publish them"
+                "  fix: give router-mode: kv once, under Common; or choose another router-mode, or workers "
+                "that publish KV events"
             )
 
 

@@ -50,8 +50,6 @@ class BaseDeployment:
     """The setting with the port whose `/health` answers 200 once this component is ready."""
     role: ClassVar[Role] = ""
     """What it is among the others; a planner checks that they fit together."""
-    kv_events: ClassVar[bool] = False
-    """Whether it tells routers what is in its KV cache."""
     engine_options: ClassVar[Mapping[str, Any]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -103,6 +101,6 @@ class BaseDeployment:
             "replicas": cls.replicas,
             "ready_port": cls.ready_port,
             "role": cls.role,
-            "kv_events": cls.kv_events,
+            "kv_events": False,
             "foreground": False,
         }

@@ -199,7 +199,8 @@ class _Part:
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{ports[key]}"
 
     def _host(self, key: str) -> str:
-        return str(self._value(key.replace("-port", "-host"), "127.0.0.1"))
+        given = self._value(key.replace("-port", "-host"), None)
+        return str(given or self._value("rpc-host", "127.0.0.1"))
 
     def _value(self, key: str, default: Any) -> Any:
         described = self.description.settings.get(key)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from dynamo_core.errors import EngineDead
-from dynamo_core.handlers.card import ModelCard
+from dynamo_core.handlers.card import ModelCard, Role
+from dynamo_core.handlers.kv_events import KvEventSource
 from dynamo_core.handlers.types import Chunk, Request
 from dynamo_core.runtime.context import Context
+
+if TYPE_CHECKING:
+    from dynamo_core.runtime.component import Endpoint
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +25,7 @@ class BaseWorker(ABC):
     """An engine as a component: start → generate → drain → stop.
 
         async with Worker(settings) as worker:
+            await worker.report_to(endpoint)
             await endpoint.register_model(worker.card)
             await endpoint.serve_endpoint(worker.generate, until=worker.failed())
 
@@ -35,10 +40,14 @@ class BaseWorker(ABC):
       move them, and the process exits with 1 and the engine's own first error.
     """
 
+    role: ClassVar[Role] = "aggregated"
     card: ModelCard
     """What the worker advertises; set once `start` has returned."""
 
     def __init__(self) -> None:
+        self.report_load: Callable[[int, int], None] = _nobody_listens
+        """To be called with the used KV blocks and the data-parallel rank when they have changed; from
+        any thread, as often as it likes."""
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @abstractmethod
@@ -56,6 +65,20 @@ class BaseWorker(ABC):
         Raises the request errors of `dynamo_core.errors`; `InvalidArgument` before the first chunk.
         The last chunk of each choice carries its finish reason, the last of all the usage.
         """
+
+    def kv_event_sources(self) -> Sequence[KvEventSource]:
+        """Where the started engine publishes its KV events; nowhere if `card.publishes_kv_events` is off."""
+        return ()
+
+    async def report_to(self, endpoint: Endpoint) -> None:
+        """Let routers know of this worker's KV events and load, if it is to publish them; call it before
+        the model is registered."""
+        if not self.card.publishes_kv_events:
+            return  # whoever publishes listens on all interfaces: see RouterFeed
+        feed = await endpoint.router_feed(self.card)
+        for source in self.kv_event_sources():
+            feed.relay(source)
+        self.report_load = feed.load
 
     async def stop(self) -> None:
         """Stop the engine and free what it holds. Must work after a half-finished `start`."""
@@ -85,3 +108,7 @@ class BaseWorker(ABC):
     ) -> None:
         self._failure.cancel()
         await self.stop()
+
+
+def _nobody_listens(used_blocks: int, rank: int) -> None:
+    """The default of `report_load`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dynamo_core.routing import RouterMode
+
 Role = Literal["aggregated", "prefill", "decode"]
 Surface = Literal["chat", "completions"]
 
@@ -31,4 +33,12 @@ class ModelCard:
     max_num_batched_tokens: int | None = None
     """Tokens per engine step."""
     surfaces: tuple[Surface, ...] = ("chat", "completions")
+    """What clients may call; a prefill worker is called by frontends only."""
     role: Role = "aggregated"
+    router_mode: RouterMode | None = None
+    """How frontends are to choose among this model's workers; as they do by themselves if None."""
+    publishes_kv_events: bool = False
+    data_parallel_ranks: int = 1
+    """Each has a KV cache of its own, and routers choose among them."""
+    bootstrap: tuple[str, int] | None = None
+    """Host and port at which decode workers find this prefill worker while it is still computing."""

@@ -11,6 +11,8 @@ from dynamo_core.deploy.deployment import check_name
 from dynamo_core.errors import EngineShutdown, UserError
 from dynamo_core.handlers.card import ModelCard
 from dynamo_core.runtime.client import Client
+from dynamo_core.runtime.feed import RouterFeed
+from dynamo_core.runtime.peers import watch_peers
 from dynamo_core.runtime.presence import stay_registered
 from dynamo_core.runtime.streams import Handler, Streams
 
@@ -92,6 +94,15 @@ class Endpoint:
         await register(self._rust, card, status_server=self._runtime.has_status_server)
         self._card = card
 
+    async def router_feed(self, card: ModelCard) -> RouterFeed:
+        """What tells routers about this instance's KV cache."""
+        if self._runtime.event_plane == "zmq":
+            logger.warning(
+                "KV events go out on all interfaces, token ids in them: the Rust runtime knows no other way "
+                "for --event-plane zmq; a firewall, or --event-plane nats, keeps them in"
+            )
+        return await RouterFeed.open(self._rust, card)
+
     async def unregister(self) -> None:
         """Leave discovery: no new request finds this instance. Requests in flight go on."""
         self._is_wanted = False
@@ -103,7 +114,11 @@ class Endpoint:
         await self._rust.unregister_endpoint_instance()
 
     async def serve_endpoint(
-        self, handler: Handler, *, until: Coroutine[Any, Any, None] | None = None
+        self,
+        handler: Handler,
+        *,
+        until: Coroutine[Any, Any, None] | None = None,
+        needs: Endpoint | None = None,
     ) -> None:
         """Serve `handler(request, context)`, an async generator, until the runtime is asked to stop.
 
@@ -113,6 +128,8 @@ class Endpoint:
 
         `until` is watched meanwhile. When it raises, the endpoint leaves discovery at once, its
         streams end the same way, and the exception comes out of here.
+
+        Without an instance of `needs`, another endpoint, this process is served but not ready, and says so.
 
         An entry that vanishes from discovery meanwhile is made again. If discovery refuses, or the Rust
         runtime gives up, streams drain as above and `RegistrationLost` comes out of here.
@@ -129,8 +146,11 @@ class Endpoint:
                 client = await self._discoverable(serving)
                 if self._runtime.can_lose_entries:
                     watched.append(asyncio.ensure_future(self._stay_registered(client)))
-                self._runtime.set_ready(True)
-                logger.info("%s is ready", self.path)
+                if needs is None:
+                    self._ready(True)
+                else:
+                    peers = await needs.client()
+                    watched.append(asyncio.ensure_future(watch_peers(self.path, peers, self._ready)))
                 done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                 if serving in done:
                     await serving
@@ -150,6 +170,11 @@ class Endpoint:
         finally:
             for task in watched:
                 task.cancel()
+
+    def _ready(self, ready: bool) -> None:
+        self._runtime.set_ready(ready)
+        if ready:
+            logger.info("%s is ready", self.path)
 
     async def _leave(self) -> None:
         """Leave discovery. One that does not answer keeps no stream from its end: the entry that stays

@@ -91,6 +91,10 @@ class DistributedRuntime:
         return self._settings.status_port >= 0
 
     @property
+    def event_plane(self) -> str:
+        return self._settings.event_plane
+
+    @property
     def can_lose_entries(self) -> bool:
         """Whether what vanishes from discovery may be put back; in Kubernetes the pod's readiness decides."""
         return self._settings.discovery_backend in ("file", "etcd")

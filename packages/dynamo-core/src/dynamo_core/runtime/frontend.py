@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from dynamo_core import environment
+from dynamo_core.routing import RUST_NAMES, RouterMode
 from dynamo_core.runtime.variables import frontend_variables
 
 if TYPE_CHECKING:
     from dynamo_core.runtime.distributed import DistributedRuntime
-
-RouterMode = Literal["round-robin", "random", "least-loaded", "power-of-two", "kv"]
-
-_ROUTER_MODES = {
-    "round-robin": "RoundRobin",
-    "random": "Random",
-    "least-loaded": "LeastLoaded",
-    "power-of-two": "PowerOfTwoChoices",
-    "kv": "KV",
-}
 
 
 @dataclass(frozen=True)
@@ -52,7 +43,7 @@ async def serve_frontend(runtime: DistributedRuntime, options: FrontendOptions) 
         _core.EngineType.Dynamic,
         http_host=options.http_host,
         http_port=options.http_port,
-        router_config=_core.RouterConfig(getattr(_core.RouterMode, _ROUTER_MODES[options.router_mode])),
+        router_config=_core.RouterConfig(getattr(_core.RouterMode, RUST_NAMES[options.router_mode])),
         tls_cert_path=options.tls_cert_path,
         tls_key_path=options.tls_key_path,
         namespace=options.namespace,

@@ -5,7 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from dynamo_core.errors import UserError
-from dynamo_core.handlers.card import ModelCard
+from dynamo_core.handlers.card import ModelCard, Role
+from dynamo_core.routing import RUST_NAMES, RouterMode
+
+_OTHER_HALF: dict[Role, Role] = {"prefill": "decode", "decode": "prefill"}
+
+
+def _stage(role: Role) -> Any:
+    from dynamo import _core
+
+    return getattr(_core.WorkerType, role.capitalize())
+
+
+def _routed(mode: RouterMode) -> Any:
+    from dynamo import _core
+
+    return _core.RouterConfig(getattr(_core.RouterMode, RUST_NAMES[mode]))
 
 
 async def register(endpoint: Any, card: ModelCard, *, status_server: bool) -> None:
@@ -21,9 +36,14 @@ async def register(endpoint: Any, card: ModelCard, *, status_server: bool) -> No
         value = getattr(card, name)
         if value is not None:
             setattr(config, name, value)
+    config.kv_event_publishing_enabled = card.publishes_kv_events
+    config.enable_local_indexer = card.publishes_kv_events
+    config.data_parallel_size = card.data_parallel_ranks
+    if card.bootstrap is not None:
+        config.set_disaggregated_endpoint(*card.bootstrap)
     surfaces = {"chat": _core.ModelType.Chat, "completions": _core.ModelType.Completions}
     model_type = _core.ModelType.Empty
-    for surface in card.surfaces:
+    for surface in card.surfaces if card.role != "prefill" else ():
         model_type = model_type | surfaces[surface]
     try:
         await _core.register_model(
@@ -32,7 +52,9 @@ async def register(endpoint: Any, card: ModelCard, *, status_server: bool) -> No
             endpoint,
             card.model_path,
             card.name,
-            worker_type=getattr(_core.WorkerType, card.role.capitalize()),
+            worker_type=_stage(card.role),
+            needs=[[_stage(_OTHER_HALF[card.role])]] if card.role in _OTHER_HALF else None,
+            router_config=_routed(card.router_mode) if card.router_mode else None,
             kv_cache_block_size=card.kv_block_size,
             runtime_config=config,
             self_host_metadata=None if status_server else False,

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from dynamo_core import environment
+from dynamo_core.handlers.card import Role
 from dynamo_core.testing.engine_checks import CASES, START_TIMEOUT, Reference
 from dynamo_core.testing.plugin import stack
 from dynamo_core.testing.processes import Running, Stack
@@ -35,11 +36,18 @@ class EngineUnderTest:
     reference: Path
     """A script that reads cases from stdin and prints what the engine alone says, as JSON."""
     env: Mapping[str, str] = field(default_factory=dict)
+    half_flags: Mapping[Role, tuple[object, ...]] = field(default_factory=dict)
+    """Flags that only a prefill or a decode worker needs here."""
 
-    def start(self, stack: Stack, *flags: object) -> Running:
+    def start(self, stack: Stack, *flags: object, module: str = "") -> Running:
         """A worker that serves `tiny`; `flags` replace those that every worker here has."""
         name = ("--model", stack.model, "--served-model-name", "tiny")
-        return stack.start(self.module, *name, *self._without(flags), *flags, env=dict(self.env))
+        return stack.start(module or self.module, *name, *self._without(flags), *flags, env=dict(self.env))
+
+    def start_half(self, stack: Stack, role: Role) -> Running:
+        """One half of a pair: the module `prefill` or `decode` beside the worker's."""
+        module = f"{self.module.rpartition('.')[0]}.{role}"
+        return self.start(stack, *self.half_flags.get(role, ()), module=module)
 
     def _without(self, replaced: tuple[object, ...]) -> list[object]:
         kept: list[object] = []

@@ -5,24 +5,44 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import openai
 
 from dynamo_core import environment
-from dynamo_core.ports import free_ports
+from dynamo_core.ports import free_ports, reserve
 
-PORTS = free_ports()
-"""One for all that tests start: what it has given away is not free, though nobody listens there yet."""
+RESERVED = 50
+"""Ports that are kept at a time; a test has ended before so many others are taken."""
+
+
+def _reserved_ports() -> Iterator[int]:
+    held: deque[socket.socket] = deque()
+    for port in free_ports():
+        try:
+            held.append(reserve(port))
+        except OSError:  # somebody was quicker
+            continue
+        if len(held) > RESERVED:
+            held.popleft().close()
+        yield port
+
+
+PORTS = _reserved_ports()
+"""For all that tests start: nobody else takes what it has given away, though nothing listens there yet."""
+
+END_TIMEOUT = 30.0
+"""Seconds that a process may take to end; engines take five of them on a machine with nothing else to do."""
 
 
 class Running:
@@ -86,11 +106,11 @@ class Running:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(10.0)
+                self.process.wait(END_TIMEOUT)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-                raise AssertionError(f"ignored SIGTERM for 10 s: {self.argv}\n{self.output}") from None
+                raise AssertionError(f"ignored SIGTERM for {END_TIMEOUT:g} s: {self.argv}\n{self.output}") from None
         self._reader.join(5.0)
 
     def _read(self) -> None:
@@ -128,6 +148,20 @@ class Stack:
         """A worker with the scripted engine that serves `scripted`."""
         name = () if "--served-model-name" in flags else ("--served-model-name", "scripted")
         return self.start("dynamo_core.testing.scripted", "--model", self.model, *name, *flags)
+
+    def ask(self, endpoint: str, *requests: Mapping[str, object], timeout: float = 60.0) -> list[Any]:
+        """Send requests straight to an endpoint; for each, its chunks, or `{"error": [kind, message]}`."""
+        argv = [sys.executable, "-m", "dynamo_core.testing.ask", "--to", endpoint]
+        result = subprocess.run(
+            [*argv, "--discovery-path", str(self.discovery), "--log-level", "error"],
+            input="\n".join(json.dumps(request) for request in requests),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        return [json.loads(line) for line in result.stdout.splitlines()]
 
     @property
     def url(self) -> str:

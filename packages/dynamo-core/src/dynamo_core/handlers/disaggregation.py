@@ -1,0 +1,54 @@
+"""Prefill and decode in two workers: one computes the prompt, the other goes on from its KV cache.
+
+The frontend sends a request to a prefill worker first, with `max_tokens` 1, and then the same prompt to
+a decode worker, together with what the prefill worker said about where its KV cache is. If prefill
+workers advertise a bootstrap address, it sends both at the same time, and the two find each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dynamo_core.errors import Unknown
+from dynamo_core.handlers.base import BaseWorker
+from dynamo_core.handlers.types import Request
+
+
+class BasePrefillWorker(BaseWorker):
+    """Computes prompts and keeps their KV cache for decode workers.
+
+    `generate` gets requests with `max_tokens` 1 and yields one chunk, or ends with one, that carries
+    `disaggregated_params`: what a decode worker of the same engine needs in order to fetch the KV
+    cache, JSON only. Its finish reason is `"length"`, or none; with `"stop"`, the first token has
+    ended the answer and there is nothing to decode.
+    """
+
+    role = "prefill"
+
+
+class BaseDecodeWorker(BaseWorker):
+    """Answers requests whose prompt a prefill worker has computed.
+
+    Serve it with the prefill workers' endpoint, as `serve_endpoint(…, needs=prefill)`: without one of
+    them it is not ready.
+    """
+
+    role = "decode"
+
+    def handed_over(self, request: Request) -> Mapping[str, Any] | None:
+        """What the prefill worker says about this request's KV cache; None if no prefill worker had it,
+        as with conditional disaggregation."""
+        result = request.get("prefill_result") or {}
+        params: Mapping[str, Any] | None = result.get("disaggregated_params")
+        return params or request.get("bootstrap_info") or None
+
+    def needs_prefill(self, request: Request) -> Mapping[str, Any]:
+        """The same for an engine that cannot compute a prompt itself. Raises `Unknown`, a 500."""
+        params = self.handed_over(request)
+        if params is None:
+            raise Unknown(
+                f"this decode worker of {self.card.name} cannot compute prompts, and no prefill worker has "
+                "computed this one: send requests through a frontend, without conditional disaggregation"
+            )
+        return params
