@@ -5,12 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dynamo_core.args import RuntimeSettings
-from dynamo_core.ports import free_ports
 from dynamo_core.runtime.variables import runtime_variables
-from dynamo_core.testing.processes import Stack
+from dynamo_core.testing.processes import PORTS, Stack
 from dynamo_core.testing.servers import Etcd, Nats
-
-PORTS = free_ports()
 
 
 @pytest.mark.setting("discovery_backend", "etcd_endpoints", "request_plane", "event_plane", "nats_server")

@@ -10,8 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dynamo_core.ports import free_ports
-from dynamo_core.testing.processes import Running, Stack
+from dynamo_core.testing.processes import PORTS, Running, Stack
 
 READY = "endpoint .* is ready|generate is ready|is ready"
 
@@ -38,7 +37,7 @@ def answers(url: str) -> int:
 
 @pytest.mark.setting("status_port", "status_host", "rpc_host")
 def test_addresses_and_ports(stack: Stack) -> None:
-    port = next(free_ports())
+    port = next(PORTS)
     flags = ("--status-port", port, "--status-host", "127.0.0.2", "--rpc-host", "127.0.0.3")
     worker = stack.scripted(*flags)
     worker.wait_for_line(READY)
@@ -61,7 +60,7 @@ def test_a_worker_is_found_under_its_names(stack: Stack) -> None:
 @pytest.mark.setting("log_level")
 @pytest.mark.parametrize(("level", "said"), [("info", True), ("warning", False)])
 def test_the_level_of_what_is_said(stack: Stack, level: str, said: bool) -> None:
-    status = next(free_ports())
+    status = next(PORTS)
     worker = stack.scripted("--log-level", level, "--status-port", status)
     stack.frontend("--log-level", level)
     stack.wait_ready()

@@ -39,7 +39,7 @@ class VllmPrefillSettings(RoutedSettings, TransferSettings, VllmSettings):
     "The settings of dynamo-vllm-prefill"
 
 
-class VllmDecodeSettings(DecodeSettings, VllmSettings):
+class VllmDecodeSettings(DecodeSettings, TransferSettings, VllmSettings):
     "The settings of dynamo-vllm-decode"
 
 

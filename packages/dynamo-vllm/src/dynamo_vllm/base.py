@@ -70,8 +70,8 @@ class VllmBase(BaseWorker):
 
         return start_engine(
             self.options,
-            kv_events=self.kv_event_socket.endpoint,
-            report_load=lambda blocks, rank: self.report_load(blocks, rank),
+            kv_events=self.kv_event_socket,
+            report_load=self.report_load,
             prepare=self._open_side_channel,
         )
 

@@ -16,13 +16,14 @@ from vllm.v1.metrics.stats import IterationStats, SchedulerStats
 
 from dynamo_core.args import EngineOptions
 from dynamo_core.errors import UserError
+from dynamo_core.handlers.kv_events import KvEventSocket
 from dynamo_vllm.errors import readable
 
 
 def start_engine(
     options: EngineOptions,
     *,
-    kv_events: str,
+    kv_events: KvEventSocket,
     report_load: Callable[[int, int], None],
     prepare: Callable[[int], None],
 ) -> AsyncLLM:
@@ -34,8 +35,8 @@ def start_engine(
     """
     arguments = AsyncEngineArgs.from_cli_args(options.namespace())
     events = arguments.kv_events_config
-    if events is not None and events.endpoint == KVEventsConfig.endpoint:
-        events.endpoint = kv_events
+    if events is not None and events.enable_kv_cache_events and events.endpoint == KVEventsConfig.endpoint:
+        events.endpoint = kv_events.endpoint
     try:
         config = arguments.create_engine_config()
     except (ValidationError, ValueError, OSError) as error:

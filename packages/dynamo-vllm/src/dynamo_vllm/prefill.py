@@ -42,6 +42,7 @@ class VllmPrefillWorker(VllmBase, BasePrefillWorker):
         from dynamo_vllm.convert import ChunkBuilder, engine_input, sampling_params
         from dynamo_vllm.errors import engine_errors
 
+        request = self.first_token_of(request)
         params = sampling_params(request, defaults=self.defaults, max_model_len=self.max_model_len)
         params.extra_args = {KV_TRANSFER: KEEP_FOR_DECODE}
         builder = ChunkBuilder(params)

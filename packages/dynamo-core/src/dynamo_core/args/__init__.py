@@ -10,6 +10,7 @@ from dynamo_core.args.groups import (
     RoutedSettings,
     RuntimeSettings,
     StatusSettings,
+    TransferHostSettings,
     TransferSettings,
 )
 from dynamo_core.args.origins import Origin
@@ -31,6 +32,7 @@ __all__ = [
     "RuntimeSettings",
     "Settings",
     "StatusSettings",
+    "TransferHostSettings",
     "TransferSettings",
     "setting",
 ]

@@ -46,13 +46,16 @@ class Engine:
     by key; None if they do not tell."""
     block_size: str = ""
     """The key of the option that tells how many tokens a KV block holds."""
+    merges_parts: bool = False
+    """Whether its parser takes an option whole and in parts, where the later of two words wins."""
 
 
 @dataclass(frozen=True)
 class Derived:
     """An engine option that follows from the component or its settings; whatever else is given wins.
 
-    A part (`kv-transfer-config.kv_role`) gives way to an option that is given whole.
+    A part (`kv-transfer-config.kv_role`) gives way to an option that is given whole, unless the engine's
+    parser merges the two.
     """
 
     key: str

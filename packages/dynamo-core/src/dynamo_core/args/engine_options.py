@@ -50,8 +50,9 @@ class EngineOptions:
             if present and _contradict(present, value):
                 problems.append(_twice(present, value))
             winners[value.key] = value
-        winners = _without_derived_parts(winners)
-        problems += _wholes_and_parts(winners.values())
+        if not parser.engine.merges_parts:
+            winners = _without_derived_parts(winners)
+            problems += _wholes_and_parts(winners.values())
         for parts in _parts_by_option(winners.values()):
             if problem := parser.problem_with_parts(parts):
                 problems.append(problem)
@@ -63,12 +64,14 @@ class EngineOptions:
         Raises `UserError` with every problem.
         """
         written = {value.key: value for value in map(_as_written, self.options)}
+        if self.engine is not None and not self.engine.merges_parts:
+            written = _without_derived_parts(written)
         if not self.given:  # what is derived is right, so that no engine need be imported
             return list(written.values()), ""
         try:
             parser = self.parser()
         except UserError as error:
-            return list(_without_derived_parts(written).values()), str(error)
+            return list(written.values()), str(error)
         values, problems = self.read(parser)
         if problems:
             raise UserError("\n".join(problems))

@@ -67,6 +67,11 @@ def read_toml(path: Path) -> dict[str, Entry]:
         return _toml_entries(data, text.splitlines())
     except ValueError as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
+    except yaml.representer.RepresenterError as error:
+        raise UserError(
+            f"{path}: {error.args[1]} is a time of day, which is no value of a configuration",
+            fix="put it in quotes, if it is meant as text",
+        ) from None
     except RecursionError:
         raise UserError(f"{path}: not a configuration: it is nested too deeply") from None
 

@@ -130,7 +130,7 @@ class RoutedSettings(Settings):
         return "kv-events" if self.kv_events else "router-mode kv"
 
 
-class TransferSettings(RuntimeSettings):
+class TransferHostSettings(RuntimeSettings):
     "KV transfer between prefill and decode"
 
     kv_transfer_host: str | None = setting(
@@ -140,6 +140,15 @@ class TransferSettings(RuntimeSettings):
         metavar="HOST",
         min_length=1,
     )
+
+    @property
+    def kv_transfer_address(self) -> str:
+        return self.kv_transfer_host or self.rpc_host
+
+
+class TransferSettings(TransferHostSettings):
+    "KV transfer between prefill and decode, of a half that the other one looks for"
+
     kv_transfer_port: int = setting(
         0,
         "Port at which the two halves meet, the first of one per data-parallel rank; 0 for any free one.",
@@ -147,12 +156,8 @@ class TransferSettings(RuntimeSettings):
         le=65535,
     )
 
-    @property
-    def kv_transfer_address(self) -> str:
-        return self.kv_transfer_host or self.rpc_host
 
-
-class DecodeSettings(TransferSettings):
+class DecodeSettings(Settings):
     "The prefill half of the pair"
 
     prefill_component: str = setting(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -17,6 +17,7 @@ from dynamo_core.runtime.context import Context
 
 if TYPE_CHECKING:
     from dynamo_core.runtime.component import Endpoint
+    from dynamo_core.runtime.feed import RouterFeed
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +46,8 @@ class BaseWorker(ABC):
     """What the worker advertises; set once `start` has returned."""
 
     def __init__(self) -> None:
-        self.report_load: Callable[[int, int], None] = _nobody_listens
-        """To be called with the used KV blocks and the data-parallel rank when they have changed; from
-        any thread, as often as it likes."""
+        self.feed: RouterFeed | None = None
+        """What routers hear of this worker; None as long as nobody is to be told."""
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @abstractmethod
@@ -67,7 +67,7 @@ class BaseWorker(ABC):
         """
 
     def kv_event_sources(self) -> Sequence[KvEventSource]:
-        """Where the started engine publishes its KV events; nowhere if `card.publishes_kv_events` is off."""
+        """Where the started engine publishes its KV events by itself, if it does."""
         return ()
 
     async def report_to(self, endpoint: Endpoint) -> None:
@@ -75,10 +75,12 @@ class BaseWorker(ABC):
         the model is registered."""
         if not self.card.publishes_kv_events:
             return  # whoever publishes listens on all interfaces: see RouterFeed
-        feed = await endpoint.router_feed(self.card)
-        for source in self.kv_event_sources():
-            feed.relay(source)
-        self.report_load = feed.load
+        self.feed = await endpoint.router_feed(self.card, self.kv_event_sources())
+
+    def report_load(self, used_blocks: int, rank: int = 0) -> None:
+        """Tell routers how many KV blocks a data-parallel rank uses; from any thread, at any rate."""
+        if self.feed is not None:
+            self.feed.load(used_blocks, rank)
 
     async def stop(self) -> None:
         """Stop the engine and free what it holds. Must work after a half-finished `start`."""
@@ -108,7 +110,3 @@ class BaseWorker(ABC):
     ) -> None:
         self._failure.cancel()
         await self.stop()
-
-
-def _nobody_listens(used_blocks: int, rank: int) -> None:
-    """The default of `report_load`."""

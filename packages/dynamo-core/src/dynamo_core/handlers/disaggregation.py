@@ -26,6 +26,13 @@ class BasePrefillWorker(BaseWorker):
 
     role = "prefill"
 
+    def first_token_of(self, request: Request) -> Request:
+        """The request with `min_tokens` brought down to the `max_tokens` that the frontend has set for this
+        half; it goes on to mean that an end token is not to come first."""
+        stop = request.get("stop_conditions") or {}
+        fewest = min(stop.get("min_tokens") or 0, stop.get("max_tokens") or 0)
+        return {**request, "stop_conditions": {**stop, "min_tokens": fewest}}
+
 
 class BaseDecodeWorker(BaseWorker):
     """Answers requests whose prompt a prefill worker has computed.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dynamo_core.deploy.deployment import check_name
 from dynamo_core.errors import EngineShutdown, UserError
 from dynamo_core.handlers.card import ModelCard
+from dynamo_core.handlers.kv_events import KvEventSource
 from dynamo_core.runtime.client import Client
 from dynamo_core.runtime.feed import RouterFeed
 from dynamo_core.runtime.peers import watch_peers
@@ -94,14 +95,14 @@ class Endpoint:
         await register(self._rust, card, status_server=self._runtime.has_status_server)
         self._card = card
 
-    async def router_feed(self, card: ModelCard) -> RouterFeed:
-        """What tells routers about this instance's KV cache."""
+    async def router_feed(self, card: ModelCard, sources: Sequence[KvEventSource] = ()) -> RouterFeed:
+        """What tells routers about this instance's KV cache; what `sources` publish is passed on."""
         if self._runtime.event_plane == "zmq":
             logger.warning(
                 "KV events go out on all interfaces, token ids in them: the Rust runtime knows no other way "
                 "for --event-plane zmq; a firewall, or --event-plane nats, keeps them in"
             )
-        return await RouterFeed.open(self._rust, card)
+        return await RouterFeed.open(self._rust, card, sources)
 
     async def unregister(self) -> None:
         """Leave discovery: no new request finds this instance. Requests in flight go on."""

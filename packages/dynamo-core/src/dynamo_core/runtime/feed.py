@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dynamo_core.handlers.card import ModelCard
@@ -21,26 +21,37 @@ class RouterFeed:
     whatever address it is told to advertise, so that token ids can be read from other machines.
     """
 
-    def __init__(self, endpoint: Any, card: ModelCard, load: Any) -> None:
-        self._endpoint = endpoint
-        self._block_size = card.kv_block_size
+    def __init__(self, block_size: int, publishers: Mapping[int, Any], load: Any) -> None:
+        self._block_size = block_size
+        self._publishers = publishers
         self._load = load
         self._lock = threading.Lock()
         self._said: dict[int, tuple[int, float]] = {}
-        self._publishers: dict[int, Any] = {}
 
     @classmethod
-    async def open(cls, endpoint: Any, card: ModelCard) -> RouterFeed:
-        """The feed of a Rust endpoint."""
+    async def open(cls, endpoint: Any, card: ModelCard, sources: Sequence[KvEventSource]) -> RouterFeed:
+        """The feed of a Rust endpoint. What `sources` publish over ZeroMQ is passed on; without any, the
+        worker tells of each block itself."""
         from dynamo import _core
 
         load = _core.WorkerMetricsPublisher()
         await load.create_endpoint(endpoint)
-        return cls(endpoint, card, load)
+        block_size = card.kv_block_size or 0
 
-    def relay(self, source: KvEventSource) -> None:
-        """Pass on what the engine publishes over ZeroMQ."""
-        self._publisher(source.rank, zmq_endpoint=source.endpoint, zmq_topic=source.topic)
+        def publisher(rank: int, zmq_endpoint: str | None = None, topic: str | None = None) -> Any:
+            return _core.KvEventPublisher(
+                endpoint,
+                kv_block_size=block_size,
+                dp_rank=rank,
+                enable_local_indexer=True,
+                zmq_endpoint=zmq_endpoint,
+                zmq_topic=topic,
+            )
+
+        publishers = {s.rank: publisher(s.rank, s.endpoint, s.topic) for s in sources}
+        if not sources:
+            publishers = {rank: publisher(rank) for rank in range(card.data_parallel_ranks)}
+        return cls(block_size, publishers, load)
 
     def stored(
         self, token_ids: Sequence[int], block_hashes: Sequence[int], parent: int | None, rank: int = 0
@@ -48,11 +59,11 @@ class RouterFeed:
         """Blocks are in the cache now, one after the other: `token_ids` of all of them, a full block for
         each hash; `parent` is the hash of the block before the first. Hashes are signed 64-bit numbers."""
         sizes = [self._block_size] * len(block_hashes)
-        self._publisher(rank).publish_stored(list(token_ids), sizes, list(block_hashes), parent)
+        self._publishers[rank].publish_stored(list(token_ids), sizes, list(block_hashes), parent)
 
     def removed(self, block_hashes: Sequence[int], rank: int = 0) -> None:
         """Blocks are no longer in the cache."""
-        self._publisher(rank).publish_removed(list(block_hashes))
+        self._publishers[rank].publish_removed(list(block_hashes))
 
     def load(self, used_blocks: int, rank: int = 0) -> None:
         """How many KV blocks a rank uses now; from any thread. What has not changed is not repeated, and
@@ -64,16 +75,3 @@ class RouterFeed:
                 return
             self._said[rank] = used_blocks, now
         self._load.publish(dp_rank=rank, kv_used_blocks=used_blocks)
-
-    def _publisher(self, rank: int, **source: Any) -> Any:
-        if rank not in self._publishers:
-            from dynamo import _core
-
-            self._publishers[rank] = _core.KvEventPublisher(
-                self._endpoint,
-                kv_block_size=self._block_size or 0,
-                dp_rank=rank,
-                enable_local_indexer=True,
-                **source,
-            )
-        return self._publishers[rank]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import openai
+import psutil
 import pytest
 
 from dynamo_core.testing.engine_checks import (
@@ -24,6 +25,7 @@ from dynamo_core.testing.engine_checks import (
     START_TIMEOUT,
     Case,
     Reference,
+    assert_gone,
     complete,
 )
 from dynamo_core.testing.processes import Running, Stack
@@ -54,9 +56,12 @@ class Pair:
 
     def kill(self, role: str) -> None:
         """SIGKILL the worker; its engine goes with it."""
+        children = psutil.Process(self.halves[role].pid).children(recursive=True)
         self.halves[role].process.send_signal(signal.SIGKILL)
         self.halves[role].wait(START_TIMEOUT)
         self.stack.running.remove(self.halves[role])
+        assert children
+        assert_gone(children)
 
     def address(self, role: str) -> str:
         """The endpoint of one half, read from its log."""

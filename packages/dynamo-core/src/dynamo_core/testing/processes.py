@@ -12,7 +12,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -110,7 +111,9 @@ class Running:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
-                raise AssertionError(f"ignored SIGTERM for {END_TIMEOUT:g} s: {self.argv}\n{self.output}") from None
+                raise AssertionError(
+                    f"ignored SIGTERM for {END_TIMEOUT:g} s: {self.argv}\n{self.output}"
+                ) from None
         self._reader.join(5.0)
 
     def _read(self) -> None:
@@ -205,8 +208,15 @@ class Stack:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", **settings)  # type: ignore[arg-type]
 
     def close(self) -> None:
+        """Stop everything, the latest first; then fail for what did not stop by itself."""
+        failures = []
         for process in reversed(self.running):
-            process.close()
+            try:
+                process.close()
+            except AssertionError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def __enter__(self) -> Self:
         return self

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import zlib
 from collections.abc import AsyncGenerator, Sequence
 
 from dynamo_core import environment
@@ -20,6 +21,7 @@ from dynamo_core.args import (
     DynamoFlexibleArgumentParser,
     GpuSettings,
     ModelSettings,
+    RoutedSettings,
     RuntimeSettings,
     Settings,
     setting,
@@ -32,6 +34,8 @@ from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.context import Context
 from dynamo_core.testing.tiny_model import CONTEXT_LENGTH, encode
 
+BLOCK_SIZE = 16
+TOTAL_BLOCKS = 10_000
 ALPHABET = encode("0123456789abcdefghijklmnopqrstuvwxyz")
 
 
@@ -48,7 +52,9 @@ class ScriptSettings(Settings):
     )
 
 
-class ScriptedSettings(ScriptSettings, ModelSettings, GpuSettings, ComponentSettings, RuntimeSettings):
+class ScriptedSettings(
+    ScriptSettings, RoutedSettings, ModelSettings, GpuSettings, ComponentSettings, RuntimeSettings
+):
     "The settings of the scripted engine"
 
 
@@ -63,6 +69,8 @@ class ScriptedWorker(BaseWorker):
     def __init__(self, settings: ScriptedSettings) -> None:
         super().__init__()
         self.settings = settings
+        self.blocks: set[int] = set()
+        """The KV cache: hashes of prefixes that end with a block. It never forgets."""
 
     async def start(self) -> ModelCard:
         if self.settings.fail_start:
@@ -71,7 +79,15 @@ class ScriptedWorker(BaseWorker):
             print("gpus", environment.read(VISIBLE), flush=True)
         await asyncio.sleep(self.settings.start_delay)
         name = self.settings.served_model_name or self.settings.model
-        return ModelCard(self.settings.model, name, context_length=CONTEXT_LENGTH, kv_block_size=16)
+        return ModelCard(
+            self.settings.model,
+            name,
+            context_length=CONTEXT_LENGTH,
+            kv_block_size=BLOCK_SIZE,
+            total_kv_blocks=TOTAL_BLOCKS,
+            router_mode=self.settings.router_mode,
+            publishes_kv_events=self.settings.publishes_kv_events,
+        )
 
     async def generate(self, request: Request, context: Context) -> AsyncGenerator[Chunk, None]:
         prompt = len(request["token_ids"])
@@ -83,6 +99,7 @@ class ScriptedWorker(BaseWorker):
         if request["sampling_options"].get("seed") == 13:
             raise InvalidArgument("seed must be lucky, found 13")
         self._say("start", context)
+        self._cache(request["token_ids"])
         try:
             for i in range(wanted):
                 await asyncio.sleep(self.settings.token_delay)
@@ -101,6 +118,20 @@ class ScriptedWorker(BaseWorker):
             raise
         finally:
             self._say("end", context)
+
+    def _cache(self, prompt: list[int]) -> None:
+        """Keep the full blocks of a prompt, and tell routers of those that are new."""
+        if self.feed is None:
+            return
+        ends = range(BLOCK_SIZE, len(prompt) + 1, BLOCK_SIZE)
+        hashes = [zlib.crc32(repr(prompt[:end]).encode()) for end in ends]
+        new = [index for index, block in enumerate(hashes) if block not in self.blocks]
+        if new:
+            first = new[0]
+            tokens = prompt[first * BLOCK_SIZE : len(hashes) * BLOCK_SIZE]
+            self.feed.stored(tokens, hashes[first:], hashes[first - 1] if first else None)
+            self.blocks.update(hashes)
+            self.report_load(len(self.blocks))
 
     def _maybe_die(self, sent: int) -> None:
         if sent == self.settings.kill_after:
@@ -128,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         endpoint = component.endpoint(settings.endpoint)
 
         async with ScriptedWorker(settings) as engine:
+            await engine.report_to(endpoint)
             await endpoint.register_model(engine.card)
             await endpoint.serve_endpoint(engine.generate, until=engine.failed())
 
