@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dynamo_core.testing.engine_plugin import EngineUnderTest
+from dynamo_core.testing.engines import EngineUnderTest
 
 pytest_plugins = [
     "dynamo_core.testing.engine_checks",
@@ -17,13 +17,4 @@ pytest_plugins = [
 
 @pytest.fixture(scope="session")
 def engine() -> EngineUnderTest:
-    return EngineUnderTest(
-        module="dynamo_vllm.worker",
-        flags=(
-            *("--dtype", "float32", "--enforce-eager", "--block-size", "32"),
-            *("--kv-cache-memory-bytes", 32 << 20, "--max-num-seqs", "1"),
-        ),
-        core_process="EngineCore",
-        reference=Path(__file__).with_name("reference.py"),
-        env={"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "HF_HUB_OFFLINE": "1"},
-    )
+    return EngineUnderTest.of("dynamo_vllm", reference=Path(__file__).with_name("reference.py"))

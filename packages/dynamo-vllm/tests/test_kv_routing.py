@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dynamo_core.testing.engine_checks import START_TIMEOUT
-from dynamo_core.testing.engine_plugin import EngineUnderTest
+from dynamo_core.testing.engines import EngineUnderTest
 from dynamo_core.testing.processes import PORTS, Stack
 from dynamo_core.testing.tiny_model import SPECIALS, VOCABULARY_SIZE
 

@@ -23,7 +23,7 @@ from dynamo_core.testing.processes import Running, Stack
 from dynamo_core.testing.tiny_model import CONTEXT_LENGTH, EOS, SPECIALS, VOCABULARY_SIZE, decode
 
 if TYPE_CHECKING:
-    from dynamo_core.testing.engine_plugin import EngineUnderTest
+    from dynamo_core.testing.engines import EngineUnderTest
 
 Reference = Mapping[str, list[dict[str, Any]]]
 """For each of `CASES`, by name, the engine's choices: `{"token_ids": [...], "logprobs": [...]}`. A case

@@ -34,7 +34,7 @@ from dynamo_core.testing.tiny_model import EOS, decode
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dynamo_core.testing.engine_plugin import EngineUnderTest
+    from dynamo_core.testing.engines import EngineUnderTest
 
 LONG = [10 + (7 * i) % 80 for i in range(200)]
 OTHER = [11 + (11 * i) % 80 for i in range(200)]

@@ -21,6 +21,7 @@ from dynamo_core.args import (
     DynamoFlexibleArgumentParser,
     GpuSettings,
     ModelSettings,
+    ParserSettings,
     RoutedSettings,
     RuntimeSettings,
     Settings,
@@ -30,6 +31,7 @@ from dynamo_core.deploy import BaseDeployment
 from dynamo_core.deploy.gpus import VISIBLE
 from dynamo_core.errors import EngineShutdown, InvalidArgument, UserError
 from dynamo_core.handlers import BaseWorker, Chunk, ModelCard, Request
+from dynamo_core.handlers.requests import end_tokens, refuse_beam_search, the_constraint
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.context import Context
 from dynamo_core.testing.tiny_model import CONTEXT_LENGTH, encode
@@ -42,6 +44,7 @@ ALPHABET = encode("0123456789abcdefghijklmnopqrstuvwxyz")
 class ScriptSettings(Settings):
     "Script"
 
+    say: str | None = setting(None, "Say this at once, and no more.", metavar="TEXT")
     token_delay: float = setting(0.0, "Seconds before each token.", ge=0)
     start_delay: float = setting(0.0, "Seconds that the engine takes to start.", ge=0)
     fail_start: str | None = setting(None, "Fail to start, with this message.", metavar="MESSAGE")
@@ -53,7 +56,13 @@ class ScriptSettings(Settings):
 
 
 class ScriptedSettings(
-    ScriptSettings, RoutedSettings, ModelSettings, GpuSettings, ComponentSettings, RuntimeSettings
+    ScriptSettings,
+    RoutedSettings,
+    ParserSettings,
+    ModelSettings,
+    GpuSettings,
+    ComponentSettings,
+    RuntimeSettings,
 ):
     "The settings of the scripted engine"
 
@@ -78,60 +87,63 @@ class ScriptedWorker(BaseWorker):
         if self.settings.trace:
             print("gpus", environment.read(VISIBLE), flush=True)
         await asyncio.sleep(self.settings.start_delay)
-        name = self.settings.served_model_name or self.settings.model
-        return ModelCard(
-            self.settings.model,
-            name,
+        return ModelCard.of(
+            self.settings,
             context_length=CONTEXT_LENGTH,
             kv_block_size=BLOCK_SIZE,
             total_kv_blocks=TOTAL_BLOCKS,
-            router_mode=self.settings.router_mode,
             publishes_kv_events=self.settings.publishes_kv_events,
         )
 
     async def generate(self, request: Request, context: Context) -> AsyncGenerator[Chunk, None]:
         prompt = len(request["token_ids"])
+        if self.settings.say:
+            yield {"token_ids": encode(self.settings.say), "finish_reason": "stop"}
+            return
         wanted = request["stop_conditions"].get("max_tokens") or 16
         if prompt + wanted > CONTEXT_LENGTH:
             raise InvalidArgument(
                 f"prompt and max_tokens exceed {CONTEXT_LENGTH} tokens: {prompt} + {wanted}"
             )
-        if request["sampling_options"].get("seed") == 13:
-            raise InvalidArgument("seed must be lucky, found 13")
+        _refuse_unsupported(request)
         self._say("start", context)
-        self._cache(request["token_ids"])
+        cached = self._cache(request["token_ids"])
+        ends = end_tokens(request)
         try:
             for i in range(wanted):
                 await asyncio.sleep(self.settings.token_delay)
                 self._maybe_die(i)
-                chunk: Chunk = {"token_ids": [ALPHABET[(prompt + i) % len(ALPHABET)]]}
-                if i + 1 == wanted:
-                    chunk["finish_reason"] = "length"
+                token = ALPHABET[(prompt + i) % len(ALPHABET)]
+                chunk: Chunk = {"token_ids": [token]}
+                if token in ends or i + 1 == wanted:
+                    chunk["finish_reason"] = "stop" if token in ends else "length"
                     chunk["completion_usage"] = {
                         "prompt_tokens": prompt,
-                        "completion_tokens": wanted,
-                        "total_tokens": prompt + wanted,
+                        "completion_tokens": i + 1,
+                        "total_tokens": prompt + i + 1,
+                        "prompt_tokens_details": {"cached_tokens": cached},
                     }
                 yield chunk
+                if token in ends:
+                    return
         except asyncio.CancelledError:
             self._say("cancelled", context)
             raise
         finally:
             self._say("end", context)
 
-    def _cache(self, prompt: list[int]) -> None:
-        """Keep the full blocks of a prompt, and tell routers of those that are new."""
-        if self.feed is None:
-            return
+    def _cache(self, prompt: list[int]) -> int:
+        """Keep the full blocks of a prompt, tell routers of those that are new, and return how many tokens
+        were there already."""
         ends = range(BLOCK_SIZE, len(prompt) + 1, BLOCK_SIZE)
         hashes = [zlib.crc32(repr(prompt[:end]).encode()) for end in ends]
-        new = [index for index, block in enumerate(hashes) if block not in self.blocks]
-        if new:
-            first = new[0]
-            tokens = prompt[first * BLOCK_SIZE : len(hashes) * BLOCK_SIZE]
-            self.feed.stored(tokens, hashes[first:], hashes[first - 1] if first else None)
-            self.blocks.update(hashes)
-            self.report_load(len(self.blocks))
+        known = sum(block in self.blocks for block in hashes)  # with a block, all before it are there
+        if known < len(hashes) and self.feed is not None:
+            tokens = prompt[known * BLOCK_SIZE : len(hashes) * BLOCK_SIZE]
+            self.feed.stored(tokens, hashes[known:], hashes[known - 1] if known else None)
+        self.blocks.update(hashes)
+        self.report_load(len(self.blocks))
+        return known * BLOCK_SIZE
 
     def _maybe_die(self, sent: int) -> None:
         if sent == self.settings.kill_after:
@@ -143,6 +155,19 @@ class ScriptedWorker(BaseWorker):
     def _say(self, event: str, context: Context) -> None:
         if self.settings.trace:
             print(event, context.id(), flush=True)
+
+
+def _refuse_unsupported(request: Request) -> None:
+    options = request.get("sampling_options") or {}
+    refuse_beam_search(options, "the scripted engine", "there is nothing to search")
+    if options.get("seed") == 13:
+        raise InvalidArgument("seed must be lucky, found 13")
+    if (options.get("n") or 1) > 1:
+        raise InvalidArgument(f"n must be 1, since a rule knows one answer, found {options['n']}")
+    if (request.get("output_options") or {}).get("logprobs") is not None:
+        raise InvalidArgument("logprobs are not to be had, since a rule is certain")
+    if the_constraint(options.get("guided_decoding") or {}):
+        raise InvalidArgument("guided decoding is not to be had, since a rule cannot be guided")
 
 
 def parser() -> DynamoFlexibleArgumentParser[ScriptedSettings]:
