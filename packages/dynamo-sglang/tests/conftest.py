@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dynamo_core.testing.engine_plugin import EngineUnderTest
+from dynamo_core.testing.engines import EngineUnderTest
 
-pytest_plugins = ["dynamo_core.testing.engine_checks", "dynamo_core.testing.engine_plugin"]
+pytest_plugins = [
+    "dynamo_core.testing.engine_checks",
+    "dynamo_core.testing.pair_checks",
+    "dynamo_core.testing.engine_plugin",
+]
+GIVE_UP = {  # long before the tests do
+    "SGLANG_DISAGGREGATION_BOOTSTRAP_TIMEOUT": "8",
+    "SGLANG_DISAGGREGATION_WAITING_TIMEOUT": "8",
+}
 
 
 @pytest.fixture(scope="session")
 def engine() -> EngineUnderTest:
-    return EngineUnderTest(
-        module="dynamo_sglang.worker",
-        flags=(
-            *("--device", "cpu", "--attention-backend", "torch_native", "--sampling-backend", "pytorch"),
-            *("--disable-cuda-graph", "--mem-fraction-static", "0.2", "--max-total-tokens", "4096"),
-            *("--max-running-requests", "1", "--skip-server-warmup", "--page-size", "16"),
-        ),
-        core_process="sglang::schedul",
-        reference=Path(__file__).with_name("reference.py"),
-        env={
-            "OMP_NUM_THREADS": "1",
-            "HF_HUB_OFFLINE": "1",
-            "SGLANG_USE_CPU_ENGINE": "1",
-            "TRITON_INTERPRET": "1",
-            "TORCHDYNAMO_DISABLE": "1",
-        },
+    engine = EngineUnderTest.of(
+        "dynamo_sglang", reference=Path(__file__).with_name("reference.py"), env=GIVE_UP
     )
+    return replace(engine, half_flags={**engine.half_flags, "prefill": ("--router-mode", "kv")})

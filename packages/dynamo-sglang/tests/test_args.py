@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
+from dynamo_core.errors import UserError
 from dynamo_core.testing.engine_options import (
     EngineOptionChecks,
     OptionsUnderTest,
     assert_same,
     suggestions,
 )
+from dynamo_sglang import decode, prefill, worker
 from dynamo_sglang.args import SGLANG
 from dynamo_sglang.worker import parser
 
@@ -212,3 +216,72 @@ def test_how_many_gpus_a_worker_takes(words: str, count: int | None) -> None:
     assert SGLANG.gpus is not None
     values, _ = OPTIONS.resolve(*words.split()).engine.read(OPTIONS.reader)
     assert SGLANG.gpus({value.key: value.value for value in values}) == count
+
+
+def derived(module: ModuleType, *words: str) -> dict[str, tuple[Any, str]]:
+    values, _ = module.parser().resolve(["--model", "m", *words]).engine.values()
+    return {v.key: (v.value, str(v.origin)) for v in values if v.origin.kind == "derived"}
+
+
+PAIR = ["disaggregation-mode", "disaggregation-transfer-backend"]
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "keys", "why"),
+    [
+        (worker, "", [], ""),
+        (worker, "--router-mode least-loaded", [], ""),
+        (worker, "--kv-events", ["kv-events-config"], "kv-events"),
+        (worker, "--router-mode kv", ["kv-events-config"], "router-mode kv"),
+        (prefill, "", PAIR, "role prefill"),
+        (decode, "--kv-transfer-host 192.0.2.1", PAIR, "role decode"),
+    ],
+)
+def test_what_follows(module: ModuleType, words: str, keys: list[str], why: str) -> None:
+    found = derived(module, *words.split())
+    assert list(found) == keys
+    assert {where for _, where in found.values()} == ({f"derived from {why}"} if why else set())
+
+
+def test_where_a_prefill_worker_is_found() -> None:
+    found = derived(prefill, "--kv-transfer-host", "192.0.2.1", "--kv-transfer-port", "8998")
+    assert found["host"] == ("192.0.2.1", "derived from kv-transfer-host")
+    assert found["disaggregation-bootstrap-port"] == (8998, "derived from kv-transfer-port")
+    namespace = prefill.parser().resolve(
+        ["--model", "m", "--rpc-host", "192.0.2.7", "--kv-transfer-host", "192.0.2.1"]
+    )
+    assert namespace.engine.namespace().host == "192.0.2.1"
+
+
+def test_what_follows_loses_against_what_is_given() -> None:
+    words = ["--router-mode", "kv", "--disaggregation-transfer-backend", "mooncake_tcp"]
+    words += ["--kv-events-config", '{"publisher": "zmq", "endpoint": "tcp://*:5557"}']
+    assert list(derived(prefill, *words)) == ["disaggregation-mode"]
+    namespace = prefill.parser().resolve(["--model", "m", *words]).engine.namespace()
+    assert namespace.disaggregation_transfer_backend == "mooncake_tcp"
+    assert "5557" in namespace.kv_events_config
+
+
+@pytest.mark.parametrize("module", [worker, prefill, decode])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--disaggregation-mode", "prefill"], "start dynamo-sglang-prefill or dynamo-sglang-decode"),
+        (["--disaggregation-bootstrap-port", "1"], "--kv-transfer-port of dynamo-sglang-prefill decides it"),
+    ],
+)
+def test_what_the_component_decides_cannot_be_given(module: ModuleType, words: list[str], told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        module.parser().resolve(["--model", "m", *words]).engine.values()
+    assert told in str(caught.value)
+
+
+def test_deadlines_of_a_pair_give_way_to_what_is_set_already() -> None:
+    settings = decode.parser().resolve(["--model", "m"]).settings
+    variables = {v.name: v for v in decode.parser().variables(settings)}
+    for name in ("BOOTSTRAP_TIMEOUT", "WAITING_TIMEOUT", "HEARTBEAT_INTERVAL"):
+        assert variables[f"SGLANG_DISAGGREGATION_{name}"].yields
+    assert variables["SGLANG_HOST_IP"].value == "127.0.0.1"
+    assert variables["UCX_NET_DEVICES"].value == "lo"
+    elsewhere = decode.parser().resolve(["--model", "m", "--kv-transfer-host", "192.0.2.1"]).settings
+    assert "UCX_NET_DEVICES" not in {v.name for v in decode.parser().variables(elsewhere)}

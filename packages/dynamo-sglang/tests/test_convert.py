@@ -15,6 +15,7 @@ from dynamo_core.handlers.types import Chunk, Request
 from dynamo_sglang.convert import (
     ChunkBuilder,
     EngineLimits,
+    half_arguments,
     logprob_arguments,
     routing_arguments,
     sampling_params,
@@ -249,6 +250,8 @@ def test_limits_come_from_the_started_engine() -> None:
         "enable_deterministic_inference": True,
         "enable_strict_thinking": False,
         "grammar_backend": "xgrammar",
+        "disaggregation_mode": "decode",
+        "num_reserved_decode_tokens": 512,
     }
     engine: Any = SimpleNamespace(
         server_args=SimpleNamespace(page_size=None, resolved_dict=lambda: resolved),
@@ -267,7 +270,53 @@ def test_limits_come_from_the_started_engine() -> None:
         page_size=16,
         vocab_size=1024,
         deterministic=True,
+        reserved=512,
     )
+
+
+def test_a_decode_worker_takes_no_prompt_that_it_would_never_admit() -> None:
+    engine = EngineLimits(2048, 2042, kv_tokens=1200, page_size=16, vocab_size=1024, reserved=512)
+    assert engine.longest_prompt == 688
+    assert engine.left_by(688) >= 512 - 17
+    assert "at most 688 tokens" in engine.too_long(689)
+    assert "has 1200, and 512 stay free" in engine.too_long(689)
+
+
+MEETING = {"bootstrap_host": "192.0.2.1", "bootstrap_port": 8998, "bootstrap_room": 7}
+
+
+def half(made: Request) -> dict[str, Any]:
+    return half_arguments(made, {**MEETING, "handoff_id": b"x"}, defaults={}, limits=LIMITS)
+
+
+def test_each_half_is_told_where_they_meet_and_nothing_else() -> None:
+    assert half(request(stop={"max_tokens": 4})) == {
+        "input_ids": list(range(10)),
+        "sampling_params": {"max_new_tokens": 4},
+        **MEETING,
+    }
+
+
+def test_choices_of_a_pair_are_requests_of_their_own() -> None:
+    arguments = half(request(prompt=3, sampling={"n": 2}))
+    assert arguments["input_ids"] == [[0, 1, 2], [0, 1, 2]]
+    assert "n" not in arguments["sampling_params"]
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ({"prompt_logprobs": 0}, "prompt_logprobs is not supported where prefill and decode are two"),
+        ({"logprobs": 129}, "logprobs must be at most 128 where prefill and decode are two SGLang workers"),
+    ],
+)
+def test_what_a_pair_has_not_is_refused_by_name(output: dict[str, int], told: str) -> None:
+    with pytest.raises(InvalidArgument, match=told):
+        half(request(output=output))
+
+
+def test_what_a_pair_has() -> None:
+    assert half(request(output={"logprobs": 128}))["top_logprobs_num"] == 128
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dynamo_core.errors import Disconnected, EngineShutdown, InvalidArgument
-from dynamo_sglang.errors import abort_error, engine_errors, readable
+from dynamo_core.errors import ConnectionTimeout, Disconnected, EngineShutdown, InvalidArgument, Unknown
+from dynamo_sglang.errors import abort_error, engine_errors, raise_if_aborted, readable
 
 BAD_REGEX = (
     "Failed to compile regex grammar: [17:13:23] /project/cpp/regex_converter.cc:83: "
@@ -110,3 +110,46 @@ def test_aborts_that_are_errors(reason: dict[str, Any], error: type[Exception], 
 )
 def test_aborts_that_end_the_stream(reason: dict[str, Any]) -> None:
     assert abort_error(reason) is None
+
+
+LOST = "Lost connection with prefill instance (bootstrap_addr: 127.0.0.1:8998)"
+SLOW = "Request 7 timed out after 120.0s in KVPoll.WaitingForInput"
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "told"),
+    [
+        (
+            "Decode transfer failed for request rank=0 decode_req.req.rid='a' "
+            f"decode_req.req.bootstrap_room=7 with exception KVTransferError(bootstrap_room=7): {LOST}",
+            Disconnected,
+            f"worker: {LOST}",
+        ),
+        (
+            "Decode handshake failed for request rank=0 decode_req.req.rid='a' "
+            f"decode_req.req.bootstrap_room=7 with exception KVTransferError(bootstrap_room=7): {SLOW}",
+            ConnectionTimeout,
+            f"worker: {SLOW}",
+        ),
+        (
+            "Prefill bootstrap failed for request rank=0 req.rid='a' req.bootstrap_room=7",
+            Disconnected,
+            "by the prefill to the decode worker",
+        ),
+    ],
+)
+def test_a_pair_that_has_lost_each_other(message: str, kind: type[Exception], told: str) -> None:
+    reason = {"type": "abort", "status_code": 500, "message": message}
+    error = abort_error(reason)
+    assert type(error) is kind
+    assert "the KV cache was not handed over" in str(error)
+    assert told in str(error)
+    with pytest.raises(kind):
+        raise_if_aborted(reason)
+
+
+def test_a_request_that_was_given_up_is_an_error_to_whom_it_matters() -> None:
+    raise_if_aborted(None)
+    raise_if_aborted({"type": "length", "length": 1})
+    with pytest.raises(Unknown, match="Aborted"):
+        raise_if_aborted({"type": "abort", "message": "Aborted"})

@@ -4,18 +4,67 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dynamo_core.args import ComponentSettings, Engine, GpuSettings, ModelSettings, RuntimeSettings
+from dynamo_core.args import (
+    ComponentSettings,
+    DecodeSettings,
+    Derived,
+    Engine,
+    GpuSettings,
+    ModelSettings,
+    RoutedSettings,
+    RuntimeSettings,
+    TransferHostSettings,
+    TransferSettings,
+)
 from dynamo_core.args.engine import multiplied
+from dynamo_core.environment import Variable
 from dynamo_core.models import engine_import
+from dynamo_core.ports import is_loopback
+from dynamo_core.runtime.variables import runtime_variables
 
 INSTALL = "pip install dynamo-sglang; its README says how without a GPU"
+LOST_AFTER = 120
+"""Seconds after which one half gives up a request that the other one, alive, does not get on with."""
 
 
 class SglangSettings(ModelSettings, GpuSettings, ComponentSettings, RuntimeSettings):
-    "The settings of an SGLang component"
+    "The settings of every SGLang component"
+
+
+class SglangWorkerSettings(RoutedSettings, SglangSettings):
+    "The settings of dynamo-sglang-worker"
+
+
+class SglangPrefillSettings(RoutedSettings, TransferSettings, SglangSettings):
+    "The settings of dynamo-sglang-prefill"
+
+
+class SglangDecodeSettings(DecodeSettings, TransferHostSettings, SglangSettings):
+    "The settings of dynamo-sglang-decode"
+
+
+def transfer_variables(settings: TransferHostSettings) -> list[Variable]:
+    """SGLang's environment for a pair: what it reads nowhere else, where our default is another one."""
+    prefix = "SGLANG_DISAGGREGATION_"
+    lost = "a request that the other half does not get on with is given up after this many seconds"
+    found = [
+        Variable("SGLANG_HOST_IP", settings.kv_transfer_address, "KV transfer"),
+        Variable(f"{prefix}BOOTSTRAP_TIMEOUT", str(LOST_AFTER), lost, yields=True),
+        Variable(f"{prefix}WAITING_TIMEOUT", str(LOST_AFTER), lost, yields=True),
+        Variable(f"{prefix}HEARTBEAT_INTERVAL", "2", "a dead prefill worker is noticed soon", yields=True),
+    ]
+    if is_loopback(settings.kv_transfer_address):
+        found.append(Variable("UCX_NET_DEVICES", "lo", "KV transfer stays on this machine", yields=True))
+    return found
+
+
+def variables(settings: SglangSettings) -> list[Variable]:
+    """All that a worker sets for the libraries in it."""
+    transfer = transfer_variables(settings) if isinstance(settings, TransferHostSettings) else []
+    return [*runtime_variables(settings), *transfer]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,6 +74,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sglang", add_help=False, allow_abbrev=False)
     ServerArgs.add_cli_args(parser)
     return parser
+
+
+def derive(settings: SglangSettings) -> Iterator[Derived]:
+    """The options of SGLang that follow from the component and its settings."""
+    if isinstance(settings, RoutedSettings) and settings.publishes_kv_events:
+        yield Derived("kv-events-config", {"publisher": "zmq"}, settings.why_kv_events)
+    if isinstance(settings, TransferHostSettings):
+        role = "decode" if isinstance(settings, DecodeSettings) else "prefill"
+        yield Derived("disaggregation-mode", role, f"role {role}")
+        yield Derived("disaggregation-transfer-backend", "nixl", f"role {role}")
+    if isinstance(settings, TransferSettings):
+        if settings.kv_transfer_host:
+            yield Derived("host", settings.kv_transfer_host, "kv-transfer-host")
+        if settings.kv_transfer_port:
+            yield Derived("disaggregation-bootstrap-port", settings.kv_transfer_port, "kv-transfer-port")
 
 
 def gpus(options: Mapping[str, Any]) -> int | None:
@@ -48,7 +112,12 @@ SGLANG = Engine(
         "rpc-host": "--host",
         "config": None,
     },
-    kept={"--incremental-streaming-output": "the worker sets it, so that an output holds only what is new"},
+    kept={
+        "--incremental-streaming-output": "the worker sets it, so that an output holds only what is new",
+        "--disaggregation-mode": "the component decides it; start dynamo-sglang-prefill or "
+        "dynamo-sglang-decode for one half of a pair, dynamo-sglang-worker for whole requests",
+        "--disaggregation-bootstrap-port": "--kv-transfer-port of dynamo-sglang-prefill decides it",
+    },
     gpus=gpus,
     block_size="page-size",
 )

@@ -50,6 +50,10 @@ _ROUTING = {
     "lora_name": "lora_path",  # SGLang looks the name up among the adapters that it has loaded
     "priority": "priority",
 }
+MEETING = ("bootstrap_host", "bootstrap_port", "bootstrap_room")
+"""What both halves of a pair are told, under SGLang's names and the runtime's."""
+_TOP_LOGPROBS_OF_A_PAIR = 128
+"""What the prefill worker's buffer for the first token holds; more of them kill its scheduler."""
 _CONSTRAINTS = {
     "json": "json_schema",
     "regex": "regex",
@@ -91,6 +95,8 @@ class EngineLimits:
     thinking_budget: bool = False
     """Started with `--enable-strict-thinking`."""
     grammar_backend: str = "xgrammar"
+    reserved: int = 0
+    """Tokens of the KV cache that a decode worker keeps free for each answer."""
 
     @classmethod
     def of(cls, engine: Engine) -> Self:
@@ -106,6 +112,7 @@ class EngineLimits:
             deterministic=args["enable_deterministic_inference"],
             thinking_budget=args["enable_strict_thinking"],
             grammar_backend=args["grammar_backend"],
+            reserved=args["num_reserved_decode_tokens"] if args["disaggregation_mode"] == "decode" else 0,
         )
 
     @property
@@ -115,7 +122,8 @@ class EngineLimits:
 
     @property
     def _longest_in_cache(self) -> int:
-        return (self.kv_tokens - self.page_size - 2) // self.page_size * self.page_size
+        free = self.kv_tokens - max(self.page_size + 2, self.reserved)
+        return free // self.page_size * self.page_size
 
     def left_by(self, prompt_len: int) -> int:
         """How many tokens can follow a prompt; below 1 for one that is longer than `longest_prompt`.
@@ -129,14 +137,55 @@ class EngineLimits:
     def too_long(self, prompt_len: int) -> str:
         """What to tell a client whose prompt is longer than `longest_prompt`."""
         if self.longest_prompt == self._longest_in_cache:
-            reason = (
-                f"the worker's KV cache has {self.kv_tokens}, and one block of {self.page_size} stays free"
-            )
+            free = f"{self.reserved} stay" if self.reserved else f"one block of {self.page_size} stays"
+            reason = f"the worker's KV cache has {self.kv_tokens}, and {free} free"
         else:
             reason = f"the model's context has {self.context_len}, a few of which SGLang keeps free"
         return (
             f"the prompt must have at most {self.longest_prompt} tokens to leave room for an answer "
             f"({reason}), but it has {prompt_len}; shorten it"
+        )
+
+
+def engine_arguments(
+    request: Request, *, defaults: Mapping[str, Any], limits: EngineLimits
+) -> dict[str, Any]:
+    """What the client asked for, as the arguments of `Engine.async_generate`; see `sampling_params`."""
+    return {
+        "input_ids": request["token_ids"],
+        "sampling_params": sampling_params(request, defaults=defaults, limits=limits),
+        **logprob_arguments(request, limits=limits),
+        **routing_arguments(request),
+    }
+
+
+def half_arguments(
+    request: Request, meeting: Mapping[str, Any], *, defaults: Mapping[str, Any], limits: EngineLimits
+) -> dict[str, Any]:
+    """The same for one half of a pair: it meets the other where `meeting` says.
+
+    For `n` choices SGLang would send all of them to one room. As requests of their own they meet in as many
+    rooms, one after the other.
+    """
+    _refuse_on_a_pair(request)
+    arguments = engine_arguments(request, defaults=defaults, limits=limits)
+    n = arguments["sampling_params"].pop("n", 1)
+    if n > 1:
+        arguments["input_ids"] = [arguments["input_ids"]] * n
+    return {**arguments, **{name: meeting[name] for name in MEETING}}
+
+
+def _refuse_on_a_pair(request: Request) -> None:
+    output = request.get("output_options") or {}
+    if output.get("prompt_logprobs") is not None:
+        raise InvalidArgument(
+            "prompt_logprobs is not supported where prefill and decode are two SGLang workers: the one that "
+            "computes them does not hand them over; leave it out"
+        )
+    if (output.get("logprobs") or 0) > _TOP_LOGPROBS_OF_A_PAIR:
+        raise InvalidArgument(
+            f"logprobs must be at most {_TOP_LOGPROBS_OF_A_PAIR} where prefill and decode are two SGLang "
+            f"workers, but it is {output['logprobs']}"
         )
 
 

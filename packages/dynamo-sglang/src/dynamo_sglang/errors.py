@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
-from dynamo_core.errors import Disconnected, InvalidArgument, RequestError
+from dynamo_core.errors import ConnectionTimeout, Disconnected, InvalidArgument, RequestError, Unknown
 
 _CLIENT_NAMES = {
     "max_new_tokens": "max_tokens",
@@ -22,6 +22,9 @@ _CLIENT_NAMES = {
     "input_ids": "token_ids",
 }
 _ENGINE_NAME = re.compile(rf"\b({'|'.join(_CLIENT_NAMES)})\b")
+_NOT_HANDED_OVER = re.compile(
+    r"(?:Decode|Prefill) (?:handshake|transfer|bootstrap) failed(?:.*?KVTransferError\(.*?\))?(.*)", re.DOTALL
+)
 _CPP_LOCATION = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")
 
 
@@ -40,8 +43,13 @@ def engine_errors() -> Iterator[None]:
 
 def abort_error(reason: Mapping[str, Any]) -> RequestError | None:
     """What to raise for an "abort" of the scheduler's own making: `InvalidArgument` for a bad request,
-    `Disconnected` where the engine is too busy and another worker may take it. None for the others: a
-    request that was aborted from outside has no status, a failure inside the engine has another one."""
+    `Disconnected` where the engine is too busy or has lost the other half of its pair, and other workers
+    may take it; `ConnectionTimeout`, which nobody tries again, where it has waited long enough for the other
+    half. None for the others: a request that was aborted from outside has no status, a failure inside the
+    engine has another one."""
+    if match := _NOT_HANDED_OVER.match(reason.get("message") or ""):
+        kind = ConnectionTimeout if "timed out" in match[1] else Disconnected
+        return kind(f"the KV cache was not handed over by the prefill to the decode worker{match[1]}")
     match reason.get("status_code"):
         case HTTPStatus.BAD_REQUEST:
             return InvalidArgument(readable(reason["message"]))
@@ -49,6 +57,12 @@ def abort_error(reason: Mapping[str, Any]) -> RequestError | None:
             return Disconnected(readable(reason["message"]))
         case _:
             return None
+
+
+def raise_if_aborted(reason: Mapping[str, Any] | None) -> None:
+    """Raise the request error for a request that the engine has given up."""
+    if reason is not None and reason["type"] == "abort":
+        raise abort_error(reason) or Unknown(readable(reason.get("message") or "aborted"))
 
 
 def readable(message: str) -> str:

@@ -6,22 +6,17 @@ python -m dynamo_sglang.worker --model Qwen/Qwen3-0.6B --mem-fraction-static 0.8
 
 from __future__ import annotations
 
-import asyncio
-import signal
 from collections.abc import AsyncGenerator, Sequence
-from typing import TYPE_CHECKING, Any
 
-from dynamo_core.args import DynamoFlexibleArgumentParser, EngineOptions
+from dynamo_core.args import DynamoFlexibleArgumentParser
 from dynamo_core.deploy import BaseDeployment
-from dynamo_core.handlers import BaseWorker, Chunk, ModelCard, Request
-from dynamo_core.handlers.engine_processes import EngineProcesses
-from dynamo_core.models import engine_import
+from dynamo_core.handlers import Chunk, Request
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.context import Context
-from dynamo_sglang.args import INSTALL, SGLANG, SglangSettings
-
-if TYPE_CHECKING:
-    from sglang import Engine
+from dynamo_sglang.args import SGLANG, SglangWorkerSettings, derive, variables
+from dynamo_sglang.base import SglangBase
+from dynamo_sglang.convert import ChunkBuilder, engine_arguments
+from dynamo_sglang.errors import engine_errors
 
 
 class Deployment(BaseDeployment):
@@ -31,85 +26,25 @@ class Deployment(BaseDeployment):
     resources = {"gpu": 1}
 
 
-class SglangWorker(BaseWorker):
+class SglangWorker(SglangBase):
     """Prefill and decode in one engine."""
 
-    def __init__(self, settings: SglangSettings, options: EngineOptions) -> None:
-        super().__init__()
-        self.settings = settings
-        self.options = options
-        self.processes = EngineProcesses(self.fail)
-
-    async def start(self) -> ModelCard:
-        # SGLang's processes send SIGQUIT when they fail, and its own answer is to SIGKILL us all.
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGQUIT, self.processes.report_death)
-        self.engine = await self.processes.start(self._build)
-        manager = self.engine.tokenizer_manager
-        manager.auto_create_handle_loop()
-        loop.add_signal_handler(signal.SIGQUIT, self.processes.report_death)
-
-        from dynamo_sglang.convert import EngineLimits
-
-        self.limits = EngineLimits.of(self.engine)
-        self.defaults = manager.model_config.get_default_sampling_params()
-        arguments = self.engine.server_args.resolved_dict()
-        state = await manager.get_internal_state()
-        return ModelCard(
-            model_path=self.settings.model,
-            name=self.settings.served_model_name or self.settings.model,
-            context_length=self.limits.context_len,
-            kv_block_size=self.limits.page_size,
-            total_kv_blocks=self.limits.kv_tokens // self.limits.page_size,
-            max_num_seqs=state[0]["effective_max_running_requests_per_dp"],
-            max_num_batched_tokens=arguments["max_prefill_tokens"],
-        )
-
-    def _build(self) -> Engine:
-        with engine_import("sglang", fix=INSTALL):
-            from dynamo_sglang.engine import start_engine
-
-        return start_engine(self.options)
-
     async def generate(self, request: Request, context: Context) -> AsyncGenerator[Chunk, None]:
-        from dynamo_sglang.convert import ChunkBuilder, logprob_arguments, routing_arguments, sampling_params
-        from dynamo_sglang.errors import engine_errors
-
+        arguments = engine_arguments(request, defaults=self.defaults, limits=self.limits)
         builder = ChunkBuilder(request)
-        arguments = {
-            "sampling_params": sampling_params(request, defaults=self.defaults, limits=self.limits),
-            **logprob_arguments(request, limits=self.limits),
-            **routing_arguments(request),
-        }
         with engine_errors():
-            outputs = await self.engine.async_generate(
-                input_ids=request["token_ids"], stream=True, rid=context.id(), **arguments
-            )
-            try:
+            async with self.answering(context.id(), arguments) as outputs:
                 async for output in outputs:
                     yield builder.chunk(output)
-            finally:
-                await self._release(outputs, context.id(), arguments["sampling_params"].get("n", 1))
-
-    async def _release(self, outputs: AsyncGenerator[Any, None], rid: str, choices: int) -> None:
-        """Let go of a request, finished or not."""
-        manager = self.engine.tokenizer_manager
-        await outputs.aclose()
-        if rid in manager.rid_to_state:
-            manager.abort_request(rid=rid, abort_all=False)
-        for index in range(choices if choices > 1 else 0):  # SGLang forgets all of them but one
-            manager.rid_to_state.pop(f"{rid}_{index}", None)
-
-    async def stop(self) -> None:
-        engine = getattr(self, "engine", None)
-        await self.processes.stop(engine.shutdown if engine else None)
 
 
-def parser() -> DynamoFlexibleArgumentParser[SglangSettings]:
+def parser() -> DynamoFlexibleArgumentParser[SglangWorkerSettings]:
     return DynamoFlexibleArgumentParser(
-        SglangSettings,
+        SglangWorkerSettings,
         Deployment,
         engine=SGLANG,
+        derive=derive,
+        variables=variables,
         description="SGLang as a worker that serves whole requests.",
     )
 
@@ -125,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         endpoint = component.endpoint(settings.endpoint)
 
         async with SglangWorker(settings, arguments.engine) as engine:
+            await engine.report_to(endpoint)
             await endpoint.register_model(engine.card)
             await endpoint.serve_endpoint(engine.generate, until=engine.failed())
 

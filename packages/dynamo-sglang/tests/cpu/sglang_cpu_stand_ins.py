@@ -1,8 +1,8 @@
 """What SGLang 0.5.21 asks of a GPU machine while it is imported on a CPU. For tests only.
 
 `install.py` puts this module into an environment, where a `.pth` file imports it at interpreter start;
-until SGLang or torchvision is imported it does nothing but watch for them. Nothing here computes: what
-a CPU cannot do raises NotImplementedError when it is called.
+until SGLang, torchvision or NIXL is imported it does nothing but watch for them. Nothing here computes:
+what a CPU cannot do raises NotImplementedError when it is called.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import importlib.metadata
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 KERNELS = "sgl_kernel"
+NIXL = re.compile(r"nixl_cu\d+\._api")
 _kept_alive: list[Any] = []
 
 
@@ -74,8 +76,30 @@ class KernelLoader(importlib.abc.Loader):
         module.__getattr__ = attribute  # type: ignore[method-assign]
 
 
+class HostMemoryLoader(importlib.abc.Loader):
+    """Loads NIXL's Python side as it is; then what SGLang calls video memory is the host's, where a KV cache
+    is that a CPU computes. SGLang has no name for it that NIXL would know."""
+
+    def __init__(self, loader: importlib.abc.Loader) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+        agent = module.nixl_agent
+        original = agent.__init__
+
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
+            original(self, *args, **kwargs)
+            self.nixl_mems["VRAM"] = self.nixl_mems["DRAM"]
+
+        agent.__init__ = init
+
+
 class StandInFinder(importlib.abc.MetaPathFinder):
-    """Serves `sgl_kernel` and prepares torch right before torchvision is imported."""
+    """Serves `sgl_kernel`, and prepares torch right before torchvision is imported, and NIXL after it."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -84,7 +108,18 @@ class StandInFinder(importlib.abc.MetaPathFinder):
             declare_torchvision_operators()
         elif fullname == KERNELS:
             return importlib.machinery.ModuleSpec(fullname, KernelLoader())
+        elif NIXL.fullmatch(fullname) and cuda_is_missing():
+            spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+            if spec is not None and spec.loader is not None:
+                spec.loader = HostMemoryLoader(spec.loader)
+            return spec
         return None
+
+
+def cuda_is_missing() -> bool:
+    import torch
+
+    return torch.version.cuda is None
 
 
 def declare_torchvision_operators() -> None:
