@@ -1,4 +1,4 @@
-"""The worker on the double of TensorRT-LLM, which stands on its processes' path."""
+"""The workers on the double of TensorRT-LLM, which stands on their processes' path."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["dynamo_core.testing.plugin"]
+from dynamo_core.testing.engines import EngineUnderTest
+
+pytest_plugins = [
+    "dynamo_core.testing.engine_checks",
+    "dynamo_core.testing.pair_checks",
+    "dynamo_core.testing.engine_plugin",
+]
 DOUBLE = Path(__file__).parent / "double"
 sys.path.insert(0, str(DOUBLE))
 
@@ -18,3 +24,8 @@ def double() -> dict[str, str]:
     """The environment in which `import tensorrt_llm` finds the double."""
     others = os.environ.get("PYTHONPATH")
     return {"PYTHONPATH": os.pathsep.join([str(DOUBLE), *([others] if others else [])])}
+
+
+@pytest.fixture(scope="session")
+def engine(double: dict[str, str]) -> EngineUnderTest:
+    return EngineUnderTest.of("dynamo_trtllm", reference=Path(__file__).with_name("reference.py"), env=double)

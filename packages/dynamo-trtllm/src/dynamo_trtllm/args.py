@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dynamo_core.args import ComponentSettings, Engine, GpuSettings, ModelSettings, RuntimeSettings
+from dynamo_core.args import (
+    ComponentSettings,
+    DecodeSettings,
+    Derived,
+    Engine,
+    GpuSettings,
+    ModelSettings,
+    RoutedSettings,
+    RuntimeSettings,
+)
 from dynamo_core.args.engine import multiplied
 from dynamo_core.environment import Variable
 from dynamo_core.models import engine_import
@@ -15,10 +24,26 @@ from dynamo_core.runtime.variables import runtime_variables
 from dynamo_trtllm.options import parser_of
 
 INDEX = "https://pypi.nvidia.com"
+EVENT_BUFFER = 16384
+"""KV events that TensorRT-LLM keeps for us between two looks; what does not fit is lost to routers."""
+TRANSFER_TIMEOUT = 60_000
+"""Milliseconds; by itself TensorRT-LLM would wait for a lost peer for ever."""
 
 
 class TrtllmSettings(ModelSettings, GpuSettings, ComponentSettings, RuntimeSettings):
-    "The settings of a TensorRT-LLM component"
+    "The settings of every TensorRT-LLM component"
+
+
+class TrtllmWorkerSettings(RoutedSettings, TrtllmSettings):
+    "The settings of dynamo-trtllm-worker"
+
+
+class TrtllmPrefillSettings(RoutedSettings, TrtllmSettings):
+    "The settings of dynamo-trtllm-prefill"
+
+
+class TrtllmDecodeSettings(DecodeSettings, TrtllmSettings):
+    "The settings of dynamo-trtllm-decode"
 
 
 def trtllm_variables(settings: TrtllmSettings) -> list[Variable]:
@@ -43,10 +68,29 @@ def build_parser() -> argparse.ArgumentParser:
     return parser_of(TorchLlmArgs)
 
 
+def why_kv_events(settings: TrtllmSettings) -> str:
+    """The setting that asks for KV events; empty if none does."""
+    is_asked = isinstance(settings, RoutedSettings) and settings.publishes_kv_events
+    return settings.why_kv_events if is_asked else ""
+
+
+def derive(settings: TrtllmSettings) -> Iterator[Derived]:
+    """The arguments of `LLM` that follow from the component and its settings."""
+    if why := why_kv_events(settings):
+        yield Derived("kv-cache-config.event_buffer_max_size", EVENT_BUFFER, why)
+        yield Derived("enable-iter-perf-stats", True, why)
+    if isinstance(settings, (TrtllmPrefillSettings, TrtllmDecodeSettings)):
+        why = "role decode" if isinstance(settings, TrtllmDecodeSettings) else "role prefill"
+        yield Derived("cache-transceiver-config.backend", "DEFAULT", why)
+        yield Derived("cache-transceiver-config.kv_transfer_timeout_ms", TRANSFER_TIMEOUT, why)
+
+
 def gpus(options: Mapping[str, Any]) -> int | None:
-    """The GPUs that TensorRT-LLM takes on this machine; None if its options do not tell."""
-    total = multiplied(options, "tensor-parallel-size", "pipeline-parallel-size", "context-parallel-size")
-    return total if total is None else min(total, int(options.get("gpus-per-node") or total))
+    """The GPUs that TensorRT-LLM takes on this machine; None if its options, as written, do not tell."""
+    with contextlib.suppress(ValueError, TypeError):
+        total = multiplied(options, "tensor-parallel-size", "pipeline-parallel-size", "context-parallel-size")
+        return total if total is None else min(total, int(options.get("gpus-per-node") or total))
+    return None
 
 
 TRTLLM = Engine(
@@ -55,4 +99,7 @@ TRTLLM = Engine(
     shared={"model": "--model"},
     kept={"--skip-tokenizer-init": "the worker sets it, since prompts and answers are tokens here"},
     gpus=gpus,
+    block_size="kv-cache-config.tokens_per_block",
+    merges_parts=True,
+    read_at_start=True,  # its import initialises MPI, which a launcher such as srun allows once per task
 )

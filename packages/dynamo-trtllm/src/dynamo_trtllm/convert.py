@@ -6,13 +6,13 @@ Imports TensorRT-LLM, so only a worker that starts its engine may import this mo
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tensorrt_llm import SamplingParams
 from tensorrt_llm.llmapi import CompletionOutput, GuidedDecodingParams, RequestOutput
 
-from dynamo_core.errors import InvalidArgument
+from dynamo_core.errors import InvalidArgument, StreamIncomplete
 from dynamo_core.handlers.requests import (
     end_tokens,
     max_new_tokens,
@@ -39,12 +39,7 @@ _SAME_IN_TRTLLM = (
     "repetition_penalty",
     "seed",
 )
-_FINISH_REASONS: dict[str, FinishReason] = {
-    "stop": "stop",
-    "length": "length",
-    "timeout": "cancelled",
-    "cancelled": "cancelled",
-}
+_FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 _NO_END = -1
 """The `end_id` that no token has: generation goes on past the model's own end."""
 
@@ -140,13 +135,14 @@ class ChunkBuilder:
     """Turns the outputs of one request into chunks. It counts tokens: create one per request, and feed
     it every output in order."""
 
-    __slots__ = ("_completion_tokens", "_logprobs", "_open", "_prompt_tokens")
+    __slots__ = ("_logprobs", "_open", "_prefill_details", "_prompt_tokens", "_sent")
 
     def __init__(self, request: Request, params: SamplingParams) -> None:
         self._prompt_tokens = len(request["token_ids"])
+        self._prefill_details = (request.get("prefill_result") or {}).get("prompt_tokens_details")
         self._logprobs = params.logprobs
         self._open = set(range(params.n or 1))
-        self._completion_tokens = 0
+        self._sent = dict.fromkeys(self._open, 0)
 
     def chunks(self, output: RequestOutput) -> list[Chunk]:
         """One chunk for each choice that has something new; the request's last one has the usage."""
@@ -154,8 +150,10 @@ class ChunkBuilder:
         for completion in output.outputs:
             if completion.index not in self._open:
                 continue  # outputs of finished choices are repeated
-            token_ids = list(completion.token_ids_diff)
-            self._completion_tokens += len(token_ids)
+            # Not `token_ids_diff`: where a prefill worker has made the first token, it leaves that out.
+            sent = self._sent[completion.index]
+            token_ids = list(completion.token_ids[sent:])
+            self._sent[completion.index] += len(token_ids)
             chunk: Chunk = {"token_ids": token_ids}
             if completion.index:
                 chunk["index"] = completion.index
@@ -163,32 +161,36 @@ class ChunkBuilder:
                 self._open.discard(completion.index)
                 _finish(chunk, completion)
             if self._logprobs is not None:
-                _add_logprobs(chunk, completion, alternatives=self._logprobs)
+                _add_logprobs(chunk, completion.logprobs[sent:], alternatives=self._logprobs)
             if token_ids or "finish_reason" in chunk:
                 chunks.append(chunk)
         if chunks and not self._open:
-            chunks[-1]["completion_usage"] = self._usage()
+            chunks[-1]["completion_usage"] = self._usage(output)
         return chunks
 
-    def _usage(self) -> CompletionUsage:
+    def _usage(self, output: RequestOutput) -> CompletionUsage:
+        completion_tokens = sum(self._sent.values())
         return {
             "prompt_tokens": self._prompt_tokens,
-            "completion_tokens": self._completion_tokens,
-            "total_tokens": self._prompt_tokens + self._completion_tokens,
+            "completion_tokens": completion_tokens,
+            "total_tokens": self._prompt_tokens + completion_tokens,
+            "prompt_tokens_details": self._prefill_details or {"cached_tokens": output.cached_tokens},
         }
 
 
 def _finish(chunk: Chunk, completion: CompletionOutput) -> None:
-    reason = completion.finish_reason or ""
-    chunk["finish_reason"] = _FINISH_REASONS.get(reason) or {
-        "error": f"TensorRT-LLM gave the request up with finish reason {reason!r}; its log has the cause"
-    }
+    reason = _FINISH_REASONS.get(completion.finish_reason or "")
+    if reason is None:  # cancelled, but not by us: a KV cache did not arrive in time
+        raise StreamIncomplete(
+            f"TensorRT-LLM gave the request up with finish reason {completion.finish_reason!r}; its log has "
+            "the cause"
+        )
+    chunk["finish_reason"] = reason
     if completion.stop_reason is not None:
         chunk["stop_reason"] = completion.stop_reason
 
 
-def _add_logprobs(chunk: Chunk, completion: CompletionOutput, *, alternatives: int) -> None:
-    positions = completion.logprobs_diff
+def _add_logprobs(chunk: Chunk, positions: Sequence[Mapping[int, Any]], *, alternatives: int) -> None:
     if not positions:
         return
     chosen = zip(chunk["token_ids"], positions, strict=True)

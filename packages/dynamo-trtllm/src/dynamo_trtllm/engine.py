@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from tensorrt_llm import LLM
+from tensorrt_llm.llmapi import KvCacheConfig
 from transformers import AutoConfig, GenerationConfig
 
 from dynamo_core.args import EngineOptions
@@ -32,12 +33,23 @@ def generation_defaults(model: str) -> dict[str, Any]:
     return {name: given[name] for name in DEFAULTS if given.get(name) is not None}
 
 
-def start_engine(options: EngineOptions) -> LLM:
+def publishes_kv_events(config: KvCacheConfig) -> bool:
+    """Whether an engine with this cache tells what is in it."""
+    return bool(config.enable_block_reuse and config.event_buffer_max_size > 0)
+
+
+def start_engine(options: EngineOptions, *, kv_events_for: str = "") -> LLM:
     """Start TensorRT-LLM; takes seconds to minutes and blocks.
 
-    Raises `UserError` for arguments that TensorRT-LLM refuses.
+    `kv_events_for` is the setting that needs KV events, if there is one. Raises `UserError` for arguments
+    that TensorRT-LLM refuses, or that leave it none.
     """
     arguments = vars(options.namespace())
+    if kv_events_for and not publishes_kv_events(arguments["kv_cache_config"]):
+        raise UserError(
+            f"{kv_events_for} needs KV events, and kv-cache-config turns them off",
+            fix="leave enable_block_reuse and event_buffer_max_size out of kv-cache-config",
+        )
     try:
         return LLM(**arguments, skip_tokenizer_init=True)
     except ValueError as error:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dynamo_core.errors import EngineShutdown, InvalidArgument
+from dynamo_core.errors import EngineShutdown, InvalidArgument, StreamIncomplete
 
 
 @contextmanager
-def engine_errors() -> Iterator[None]:
+def engine_errors(*, fetches: bool = False) -> Iterator[None]:
     """Wrap whatever calls the engine, a whole `async for` over its outputs too.
 
     A bad request becomes `InvalidArgument` with TensorRT-LLM's message, an engine that shuts down
-    `EngineShutdown`. Anything else is a defect and passes unchanged.
+    `EngineShutdown`. What fails in a request that `fetches` its KV cache from a prefill worker, which may
+    be gone, becomes `StreamIncomplete`, as it can be begun anew. Anything else is a defect and passes
+    unchanged.
     """
     try:
         yield
@@ -22,4 +24,6 @@ def engine_errors() -> Iterator[None]:
     except RuntimeError as error:
         if "shutting down" in str(error):
             raise EngineShutdown("TensorRT-LLM is shutting down") from error
+        if fetches:
+            raise StreamIncomplete(f"the KV cache from the prefill worker is lost: {error}") from error
         raise

@@ -1,19 +1,41 @@
 """A double of TensorRT-LLM, which cannot be installed where these tests run.
 
 It has the published signatures of its Python API (about 1.3.0) and refuses what is not in them. It
-computes nothing: the token at position p of a sequence is p in a circle of digits and letters.
+computes nothing: its KV cache of a sequence are the sequence's tokens, and the next token is as far
+around a circle of digits and letters as there are tokens in the cache, from where its first one says.
+Whoever goes on from the cache of another prompt therefore says something else.
+
+It prints what it does where no answer shows it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dynamo_core.testing.tiny_model import encode
+from tensorrt_llm._cache import BlockCache
+from tensorrt_llm._transfer import Transceiver
+from tensorrt_llm.disaggregated_params import DisaggregatedParams
+from tensorrt_llm.executor.result import IterationResult, Logprob
 
 ALPHABET = encode("0123456789abcdefghijklmnopqrstuvwxyz")
 BLOCKS = 64
+STEP = "TRTLLM_DOUBLE_STEP"
+"""The variable with the seconds that a step takes, in which each sequence gets a token."""
+ENGINE_PROCESS = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+"""Stands for the processes that the original computes in; ends with its parent."""
+
+
+def next_token(cache: Sequence[int]) -> int:
+    return ALPHABET[(cache[0] + len(cache)) % len(ALPHABET)]
 
 
 @dataclass(kw_only=True)
@@ -71,12 +93,6 @@ class SamplingParams:
 
 
 @dataclass
-class Logprob:
-    logprob: float
-    rank: int | None = None
-
-
-@dataclass
 class CompletionOutput:
     index: int
     token_ids: list[int] = field(default_factory=list)
@@ -85,27 +101,52 @@ class CompletionOutput:
     logprobs_diff: list[dict[int, Logprob]] = field(default_factory=list)
     finish_reason: str | None = None
     stop_reason: int | str | None = None
+    disaggregated_params: DisaggregatedParams | None = None
+
+
+def schema_of(guide: GuidedDecodingParams) -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads(guide.json) if isinstance(guide.json, str) else guide.json or {}
+    return schema
 
 
 class RequestOutput:
     """Iterating yields this same object, changed, as the original does."""
 
-    def __init__(self, llm: LLM, prompt: list[int], params: SamplingParams) -> None:
+    def __init__(
+        self,
+        llm: LLM,
+        prompt: list[int],
+        params: SamplingParams,
+        streaming: bool,
+        disaggregated_params: DisaggregatedParams | None,
+    ) -> None:
         self.request_id = 0
         self.prompt_token_ids = prompt
         self.outputs = [CompletionOutput(index) for index in range(params.n)]
         self.finished = False
+        self.error: str | None = None
+        self.cached_tokens = 0
+        self.disaggregated_params = disaggregated_params
+        self._kind = disaggregated_params.request_type if disaggregated_params else None
         self._llm = llm
         self._params = params
+        self._max_tokens = 1 if self._kind == "context_only" else params.max_tokens
+        self._streaming = streaming
+        self._cache: list[int] | None = None
         self._aborted = False
 
     def abort(self) -> None:
         self._aborted = True
-        self._llm.aborted += 1
+        self._end()
         print(f"double: aborted after {len(self.outputs[0].token_ids)} tokens", flush=True)
 
     def aborted(self) -> bool:
         return self._aborted
+
+    async def aresult(self) -> RequestOutput:
+        async for _ in self:
+            pass
+        return self
 
     def __aiter__(self) -> RequestOutput:
         return self
@@ -113,32 +154,90 @@ class RequestOutput:
     async def __anext__(self) -> RequestOutput:
         if self.finished:
             raise StopAsyncIteration
-        await asyncio.sleep(self._llm.token_delay)
+        while True:
+            if self._cache is None:
+                await self._begin()
+            if not self.finished:
+                await self._step()
+            if self.finished:
+                self._end()
+            if self._streaming or self.finished:
+                return self
+
+    async def _begin(self) -> None:
+        """Compute the prompt, or fetch what a prefill worker has made of it."""
+        if self._kind != "generation_only":
+            self.cached_tokens = self._llm.compute(self.prompt_token_ids)
+            self._cache = self.prompt_token_ids
+            return
+        params = self.disaggregated_params
+        assert params is not None
+        try:
+            self._cache = await self._llm.fetched(params)
+        except TimeoutError:
+            self.finished = True
+            for output in self.outputs:
+                output.finish_reason = "cancelled"
+            return
+        for output in self.outputs:
+            for token in params.first_gen_tokens or ():
+                self._append(output, token)
+            output.logprobs = list(params.first_gen_log_probs or ())
+
+    async def _step(self) -> None:
+        await asyncio.sleep(self._llm.step)
         if self._llm.is_down:
             raise RuntimeError("LLM is shutting down")
+        assert self._cache is not None
         for output in self.outputs:
-            self._advance(output)
+            output.token_ids_diff, output.logprobs_diff = [], []
+            if output.finish_reason:
+                continue
+            token = self._next(output.token_ids)
+            output.token_ids_diff = [token]
+            if self._params.logprobs is not None:
+                output.logprobs_diff = [self._alternatives(token, -len(output.token_ids) - 0.5)]
+            output.logprobs += output.logprobs_diff
+            self._append(output, token)
         self.finished = all(output.finish_reason for output in self.outputs)
-        return self
+        self._llm.tell_stats(self._cache, self.outputs)
 
-    def _advance(self, output: CompletionOutput) -> None:
-        output.token_ids_diff, output.logprobs_diff = [], []
-        if output.finish_reason:
-            return
-        params = self._params
-        token = ALPHABET[(len(self.prompt_token_ids) + len(output.token_ids)) % len(ALPHABET)]
-        output.token_ids_diff = [token]
+    def _next(self, answer: list[int]) -> int:
+        """By the rule; or word for word the first value that a JSON schema allows."""
+        assert self._cache is not None
+        guide = self._params.guided_decoding
+        if guide is None:
+            return next_token([*self._cache, *answer])
+        allowed = [*encode(json.dumps(schema_of(guide)["enum"][0])), self._params.end_id or 0]
+        return allowed[len(answer)]
+
+    def _alternatives(self, token: int, logprob: float) -> dict[int, Logprob]:
+        """A token and as many others as were asked for, the likeliest first."""
+        others = [other for other in ALPHABET if other != token][: (self._params.logprobs or 1) - 1]
+        entries = [(token, logprob), *((other, logprob - 1 - i) for i, other in enumerate(others))]
+        return {id_: Logprob(value, rank) for rank, (id_, value) in enumerate(entries, 1)}
+
+    def _append(self, output: CompletionOutput, token: int) -> None:
         output.token_ids.append(token)
-        if params.logprobs is not None:
-            output.logprobs_diff = [{token: Logprob(-0.5, 1)}]
-        if token in (params.stop_token_ids or ()):
+        if token == self._params.end_id or token in (self._params.stop_token_ids or ()):
             output.finish_reason, output.stop_reason = "stop", token
-        elif len(output.token_ids) >= params.max_tokens:
+        elif len(output.token_ids) >= self._max_tokens:
             output.finish_reason = "length"
+
+    def _end(self) -> None:
+        self.finished = True
+        if self._cache is None:
+            return
+        for output in self.outputs:
+            self._llm.cache.store([*self._cache, *output.token_ids], partial=True)
+        if self._kind == "context_only" and not self._aborted:
+            self.disaggregated_params = self._llm.kept(self._cache, self.outputs[0])
+            for output in self.outputs:
+                output.disaggregated_params = self.disaggregated_params
 
 
 class LLM:
-    """The engine. A token takes as many hundredths of a second as `stream_interval` is above 1."""
+    """The engine."""
 
     def __init__(
         self,
@@ -163,9 +262,14 @@ class LLM:
         self.args = TorchLlmArgs(
             model=model, tensor_parallel_size=tensor_parallel_size, dtype=dtype, **kwargs
         )
-        self.token_delay = (self.args.stream_interval - 1) / 100
+        self.step = float(os.environ.get(STEP, "0.002"))
         self.is_down = False
-        self.aborted = 0
+        kv = self.args.kv_cache_config
+        self.cache = BlockCache(BLOCKS, kv.tokens_per_block, kv.event_buffer_max_size)
+        self._stats: deque[dict[str, Any]] = deque(maxlen=self.args.max_stats_len)
+        config = self.args.cache_transceiver_config
+        self._transceiver = Transceiver(config) if config and config.backend else None
+        self._process = subprocess.Popen(ENGINE_PROCESS, stdin=subprocess.PIPE)
 
     def generate_async(
         self,
@@ -175,7 +279,7 @@ class LLM:
         prompt_adapter_request: Any = None,
         streaming: bool = False,
         kv_cache_retention_config: Any = None,
-        disaggregated_params: Any = None,
+        disaggregated_params: DisaggregatedParams | None = None,
         trace_headers: Any = None,
         _postproc_params: Any = None,
         scheduling_params: Any = None,
@@ -185,16 +289,67 @@ class LLM:
     ) -> RequestOutput:
         if self.is_down:
             raise RuntimeError("LLM is shutting down")
-        if not streaming or sampling_params is None:
-            raise ValueError("the double streams, with parameters")
+        if sampling_params is None:
+            raise ValueError("the double needs parameters")
         if max(inputs) >= 1000:
             raise ValueError(f"token id {max(inputs)} is out of range")
-        return RequestOutput(self, list(inputs), sampling_params)
+        guide = sampling_params.guided_decoding
+        if guide is not None and "enum" not in schema_of(guide):
+            raise ValueError(f"the double knows schemas of values only, not {guide}")
+        if disaggregated_params is not None and self._transceiver is None:
+            raise ValueError("disaggregated_params need cache_transceiver_config.backend")
+        return RequestOutput(self, list(inputs), sampling_params, streaming, disaggregated_params)
+
+    def compute(self, prompt: list[int]) -> int:
+        """The KV cache of a prompt, as far as it is not there yet; returns how far that is."""
+        reused = self.cache.reuse(prompt)
+        print(f"double: {len(prompt)} tokens of prompt, {reused} of them reused", flush=True)
+        self.cache.store(prompt, partial=False)
+        return reused
+
+    async def fetched(self, params: DisaggregatedParams) -> list[int]:
+        """The KV cache of a prefill worker; raises `RequestError` or `TimeoutError`."""
+        assert self._transceiver is not None
+        if params.opaque_state is None or params.ctx_request_id is None:
+            raise ValueError("generation_only needs ctx_request_id and opaque_state")
+        cache = await self._transceiver.fetch(params.opaque_state)
+        print(f"double: fetched {len(cache)} tokens of {params.ctx_request_id}", flush=True)
+        return cache
+
+    def kept(self, cache: list[int], output: CompletionOutput) -> DisaggregatedParams:
+        """What the other half of a request must know."""
+        assert self._transceiver is not None
+        id_, state = self._transceiver.keep(cache)
+        return DisaggregatedParams(
+            request_type="context_only",
+            first_gen_tokens=output.token_ids,
+            first_gen_log_probs=output.logprobs or None,
+            ctx_request_id=id_,
+            opaque_state=state,
+            ctx_info_endpoint=self._transceiver.endpoint,
+        )
+
+    def tell_stats(self, cache: list[int], outputs: list[CompletionOutput]) -> None:
+        """One step's; the original tells of its last step, too, before the blocks are free again."""
+        if not self.args.enable_iter_perf_stats:
+            return
+        size = self.cache.block_size
+        used = sum(-(-(len(cache) + len(output.token_ids)) // size) for output in outputs)
+        self._stats.append({"kvCacheStats": {"maxNumBlocks": BLOCKS, "usedNumBlocks": used}})
+
+    def get_stats_async(self, timeout: float | None = 2) -> IterationResult:
+        return IterationResult(self._stats, timeout)
+
+    def get_kv_cache_events_async(self, timeout: float | None = 2) -> IterationResult:
+        return IterationResult(self.cache.events, timeout)
 
     def get_kv_cache_capacity(self) -> dict[str, int]:
-        size = self.args.kv_cache_config.tokens_per_block
+        size = self.cache.block_size
         return {"maxNumBlocks": BLOCKS, "tokensPerBlock": size, "maxNumTokens": BLOCKS * size}
 
     def shutdown(self) -> None:
         self.is_down = True
+        if self._transceiver is not None:
+            self._transceiver.shutdown()
+        self._process.communicate()
         print("double: shut down", flush=True)

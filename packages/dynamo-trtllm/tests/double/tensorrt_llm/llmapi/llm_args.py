@@ -65,5 +65,7 @@ class TorchLlmArgs(Strict):
     load_format: str | LoadFormat = LoadFormat.AUTO
     pp_partition: list[int] | None = None
     enable_iter_perf_stats: bool = False
+    enable_iter_req_stats: bool = False
+    max_stats_len: int = 1000
     return_perf_metrics: bool = False
     otlp_traces_endpoint: str | None = None
