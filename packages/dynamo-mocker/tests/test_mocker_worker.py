@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ MESSAGES: Any = [{"role": "user", "content": "hi"}]
 
 
 def mocker(stack: Stack, *flags: object) -> Running:
-    return stack.start(MODULE, "--model", stack.model, "--served-model-name", "mock", *flags)
+    name = () if "--served-model-name" in flags else ("--served-model-name", "mock")
+    return stack.start(MODULE, "--model", stack.model, *name, *flags)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -77,17 +79,84 @@ def test_an_engine_args_file_reaches_the_engine(stack: Stack, tmp_path: Path) ->
 def test_an_engine_args_file_that_is_not_there(stack: Stack, tmp_path: Path) -> None:
     missing = tmp_path / "missing.json"
     assert refusal(stack, "--model", stack.model, "--engine-args-file", missing) == [
-        f"error: --engine-args-file: there is no file {missing}"
+        f"error: --engine-args-file: there is no file {missing} (from --engine-args-file)"
     ]
 
 
-@pytest.mark.parametrize("content", ["{", '{"no_such": 1}', '{"engine": {"speedup_ratio": "fast"}}', "[]"])
+@pytest.mark.parametrize(
+    "content", ["{", '{"no_such": 1}', '{"engine": {"max_num_seqs": "many"}}', "[]", '{"engine": []}']
+)
 def test_an_engine_args_file_that_is_none(stack: Stack, tmp_path: Path, content: str) -> None:
     path = tmp_path / "engine.json"
     path.write_text(content)
     lines = refusal(stack, "--model", stack.model, "--engine-args-file", path)
     assert lines[0].startswith("error: ")
     assert str(path) in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "origin"),
+    [
+        ("block_size", "--block-size"),
+        ("speedup_ratio", "--speedup-ratio"),
+        ("enable_prefix_caching", "--kv-events"),
+        ("worker_type", "the component"),
+    ],
+)
+def test_what_a_file_cannot_say(stack: Stack, tmp_path: Path, name: str, origin: str) -> None:
+    file = tmp_path / "engine.json"
+    file.write_text(f'{{"engine": {{"{name}": 1}}}}')
+    assert refusal(stack, "--model", stack.model, "--engine-args-file", file) == [
+        f"error: --engine-args-file: {file} has engine.{name}, which follows from {origin} "
+        "(from --engine-args-file)",
+        "  fix: leave it out of the file",
+    ]
+
+
+@pytest.mark.setting("block_size", "kv_events")
+@pytest.mark.parametrize(
+    ("flags", "cached"), [((), 64), (("--block-size", 32), 64), (("--block-size", 48), 48)]
+)
+def test_blocks_are_cached_as_a_whole(stack: Stack, flags: tuple[object, ...], cached: int) -> None:
+    stack.frontend("--router-mode", "kv")
+    mocker(stack, *flags)
+    stack.wait_ready()
+    assert cached_tokens(stack) == [0, cached]
+
+
+def test_without_kv_events_nothing_is_cached(stack: Stack) -> None:
+    """The runtime's mocker has both or neither."""
+    stack.frontend()
+    mocker(stack, "--no-kv-events")
+    stack.wait_ready()
+    assert cached_tokens(stack) == [0, 0]
+
+
+def cached_tokens(stack: Stack) -> list[int]:
+    """Of the same prompt of 70 tokens, sent twice."""
+    found = []
+    for _ in range(2):
+        answer = stack.client().completions.create(model="mock", prompt="x" * 70, max_tokens=1)
+        assert answer.usage is not None
+        assert answer.usage.prompt_tokens_details is not None
+        found.append(answer.usage.prompt_tokens_details.cached_tokens or 0)
+    return found
+
+
+@pytest.mark.setting("speedup_ratio")
+def test_a_faster_gpu(stack: Stack) -> None:
+    stack.frontend()
+    took = []
+    for ratio in (0.2, 50):
+        worker = mocker(stack, "--speedup-ratio", ratio)
+        stack.wait_ready()
+        started = time.monotonic()
+        stack.client().completions.create(model="mock", prompt="hello", max_tokens=20)
+        took.append(time.monotonic() - started)
+        worker.stop()
+        stack.running.remove(worker)
+        stack.wait_ready(healthy=False)
+    assert took[0] > 3 * took[1]
 
 
 def test_a_model_path_that_does_not_exist(stack: Stack, tmp_path: Path) -> None:

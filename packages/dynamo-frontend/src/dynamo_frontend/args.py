@@ -11,8 +11,8 @@ from pydantic import AfterValidator, WithJsonSchema
 from dynamo_core.args import ComponentSettings, RuntimeSettings, Settings, setting
 from dynamo_core.environment import Variable
 from dynamo_core.errors import UserError
-from dynamo_core.routing import RouterMode
 from dynamo_core.runtime.variables import frontend_variables, runtime_variables
+from dynamo_frontend.routing import RoutingSettings, routing_problems
 
 BATCH = "batch:"
 
@@ -58,15 +58,6 @@ class BatchSettings(Settings):
     )
 
 
-class RoutingSettings(Settings):
-    "Routing"
-
-    router_mode: RouterMode = setting("round-robin", "How a worker is chosen for a request.")
-    migration_limit: int = setting(
-        3, "How often a request may move to another worker when its worker is lost.", ge=0
-    )
-
-
 class FrontendSettings(HttpSettings, RoutingSettings, BatchSettings, ComponentSettings, RuntimeSettings):
     "The settings of dynamo-frontend"
 
@@ -88,6 +79,8 @@ def facts(settings: FrontendSettings) -> dict[str, Any]:
 
 def check(settings: FrontendSettings) -> None:
     """Raise `UserError` for what would fail later, or less clearly."""
+    if problems := list(routing_problems(settings)):
+        raise UserError("\n".join(problems))
     if settings.batch_output and not settings.batch_input:
         raise UserError(
             f"--batch-output is for a batch, but --input is {settings.input}", fix="give --input batch:FILE"

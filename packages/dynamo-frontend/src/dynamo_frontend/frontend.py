@@ -18,6 +18,7 @@ from dynamo_core.runtime.frontend import FrontendOptions, serve_frontend
 from dynamo_frontend.args import FrontendSettings, check, facts, variables
 from dynamo_frontend.batch import batch
 from dynamo_frontend.chat import chat
+from dynamo_frontend.routing_watch import watching_frontend
 from dynamo_frontend.waiting import saying_what_is_missing
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             namespace=settings.namespace,
             http_host=settings.http_host,
             http_port=settings.http_port,
-            router_mode=settings.router_mode,
+            routing=settings.routing,
             migration_limit=settings.migration_limit,
             tls_cert_path=settings.tls_cert_path,
             tls_key_path=settings.tls_key_path,
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             check_port(settings.http_host, settings.http_port, "http-port")
             scheme = "https" if settings.tls_cert_path else "http"
             logger.info("listening on %s://%s:%d", scheme, settings.http_host, settings.http_port)
-            async with saying_what_is_missing(runtime, settings):
+            async with saying_what_is_missing(runtime, settings), watching_frontend(runtime, settings):
                 await serve_frontend(runtime, options)
 
     run(frontend())

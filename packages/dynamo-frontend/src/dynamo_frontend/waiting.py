@@ -1,24 +1,21 @@
 """A frontend without a model says where it looks, and what there is to be seen.
 
-Whether a model is ready only the Rust side knows, and it tells a route of its own server alone; so
-that the frontend asks itself over HTTP, as a probe would. What discovery holds is read only when
-there is something to say.
+What discovery holds is read only when there is something to say.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
-import json
 import logging
-import ssl
 from collections.abc import AsyncIterator, Sequence
 
 from dynamo_core.errors import UserError
 from dynamo_core.runtime import DistributedRuntime
 from dynamo_core.runtime.listing import Listing, Model, read_default_folder, read_listing
 from dynamo_frontend.args import FrontendSettings
+from dynamo_frontend.own_server import ask
+from dynamo_frontend.routing import GLOBAL_NAMESPACE
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +23,6 @@ PATIENCE = 5.0
 """Seconds without a model before it is said."""
 INTERVAL = PATIENCE / 2
 """Seconds between two looks; each takes a quarter of a millisecond of the processor."""
-GLOBAL_NAMESPACE = "dynamo"
-"""A frontend of this namespace serves the models of all."""
 
 
 @contextlib.asynccontextmanager
@@ -68,22 +63,8 @@ async def _watch(runtime: DistributedRuntime, settings: FrontendSettings) -> Non
 
 def _ready_models(settings: FrontendSettings) -> list[str] | None:
     """What `/health` answers; None if it does not."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.http_host, settings.http_host)
-    connection: http.client.HTTPConnection
-    if settings.tls_cert_path:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE  # it is this process that answers, under any name
-        connection = http.client.HTTPSConnection(host, settings.http_port, timeout=INTERVAL, context=context)
-    else:
-        connection = http.client.HTTPConnection(host, settings.http_port, timeout=INTERVAL)
-    try:
-        with contextlib.closing(connection):
-            connection.request("GET", "/health")
-            models: list[str] = json.load(connection.getresponse())["models"]
-            return models
-    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
-        return None  # busy, or not listening yet
+    answer = ask(settings, "/health")
+    return None if answer is None else answer.get("models")
 
 
 async def _explain(meeting_point: str, settings: FrontendSettings) -> str:

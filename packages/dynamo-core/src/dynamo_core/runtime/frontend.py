@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dynamo_core import environment
-from dynamo_core.routing import RUST_NAMES, RouterMode
+from dynamo_core.runtime.routing import Routing
 from dynamo_core.runtime.variables import frontend_variables
 
 if TYPE_CHECKING:
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FrontendOptions:
-    """How to listen and how to route."""
+    """How to listen, what to serve, and how to route."""
 
     namespace: str
     """Only models of this namespace are served; of all, if it is `dynamo`: the Rust runtime takes that
     for the global one."""
     http_host: str = "127.0.0.1"
     http_port: int = 8000
-    router_mode: RouterMode = "round-robin"
+    routing: Routing = Routing()
     migration_limit: int = 3
     """How often one request may move to another worker after its worker was lost."""
     tls_cert_path: str | None = None
@@ -43,7 +43,7 @@ async def serve_frontend(runtime: DistributedRuntime, options: FrontendOptions) 
         _core.EngineType.Dynamic,
         http_host=options.http_host,
         http_port=options.http_port,
-        router_config=_core.RouterConfig(getattr(_core.RouterMode, RUST_NAMES[options.router_mode])),
+        router_config=options.routing.rust(),
         tls_cert_path=options.tls_cert_path,
         tls_key_path=options.tls_key_path,
         namespace=options.namespace,

@@ -3,35 +3,89 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from dynamo_core.errors import UserError
+from dynamo_core.routing import RouterMode
+from dynamo_core.runtime.peers import watch_peers
+from dynamo_core.runtime.routing import Routing
 
 if TYPE_CHECKING:
     from dynamo_core.runtime.component import Endpoint
 
 
 async def serve_mocker(
-    endpoint: Endpoint, *, model_path: str, model_name: str, engine_arguments: Path | None = None
+    endpoint: Endpoint,
+    config: Mapping[str, Any],
+    *,
+    model_path: str,
+    model_name: str,
+    source: object = None,
+    router_mode: RouterMode | None = None,
+    needs: Endpoint | None = None,
 ) -> None:
     """Serve `endpoint` with the mocker until the runtime is asked to stop; it registers its model.
 
-    `engine_arguments` is a JSON file in the mocker's own words.
+    `config` is in the mocker's own words, `engine.worker_type` included: `aggregated`, `prefill` or
+    `decode`; the error for what it does not understand names `source`. Without an instance of `needs`
+    this process is served but not ready, and says so.
     """
     from dynamo import _core
 
     runtime = endpoint.component.runtime
-    arguments = _core.EntrypointArgs(
-        _core.EngineType.Mocker,
-        model_path=model_path,
-        model_name=model_name,
-        endpoint_id=f"dyn://{endpoint.path}",
-        extra_engine_args=str(engine_arguments) if engine_arguments else None,
-    )
+    path = f"dyn://{endpoint.path}"
     try:
+        normal = _core._normalize_mocker_config(config)
+        role, block_size = normal["engine"]["worker_type"], normal["engine"]["block_size"]
+        arguments = _core.EntrypointArgs(
+            _core.EngineType.Mocker,
+            model_path=model_path,
+            model_name=model_name,
+            endpoint_id=path,
+            mocker_engine_args=normal,
+            runtime_config=_runtime_config(normal),
+            kv_cache_block_size=block_size,
+            router_config=Routing(router_mode).rust() if router_mode else None,
+            is_prefill=role == "prefill",
+            is_decode=role == "decode",
+        )
         engine = await _core.make_engine(runtime.rust, arguments)
     except Exception as error:  # the Rust side has one type for everything
-        raise UserError(f"the mocker refuses its arguments: {error}") from error
-    running = asyncio.ensure_future(_core.run_input(runtime.rust, f"dyn://{endpoint.path}", engine))
-    await runtime.serve_until_stopped(running)
+        raise UserError(f"the mocker refuses {source or 'its arguments'}: {error}") from error
+    running = asyncio.ensure_future(_core.run_input(runtime.rust, path, engine))
+    async with _watched(endpoint, needs):
+        await runtime.serve_until_stopped(running)
+
+
+def _runtime_config(config: Mapping[str, Any]) -> Any:
+    """What the model's card says of an engine of this configuration."""
+    from dynamo import _core
+
+    engine = config["engine"]
+    publishes = engine["enable_prefix_caching"] and engine["worker_type"] != "decode"
+    found = _core.ModelRuntimeConfig()
+    found.total_kv_blocks = engine["num_gpu_blocks"]
+    found.max_num_seqs = engine["max_num_seqs"]
+    found.max_num_batched_tokens = engine["max_num_batched_tokens"]
+    found.data_parallel_size = config["dp_size"]
+    found.kv_event_publishing_enabled = publishes
+    found.enable_local_indexer = publishes and config["dynamo"]["enable_local_indexer"]
+    if engine["max_model_len"]:
+        found.context_length = engine["max_model_len"]
+    return found
+
+
+@contextlib.asynccontextmanager
+async def _watched(endpoint: Endpoint, needs: Endpoint | None) -> AsyncIterator[None]:
+    """Within it, this process is ready only while there is an instance of `needs`."""
+    if needs is None:
+        yield
+        return
+    ready = endpoint.component.runtime.set_ready
+    watching = asyncio.ensure_future(watch_peers(endpoint.path, await needs.client(), ready))
+    try:
+        yield
+    finally:
+        watching.cancel()

@@ -2,8 +2,8 @@
 
     listing = await read_listing(settings)
 
-The Rust runtime keeps one JSON object per endpoint under `v1/instances` and one per model under
-`v1/mdc`, in files and in etcd alike. A process renews what it has registered; once it is gone, its
+The Rust runtime keeps one JSON object per endpoint under `v1/instances`, one per model under `v1/mdc`
+and one per publisher of KV events under `v1/event_sources`, in files and in etcd alike. A process renews what it has registered; once it is gone, its
 entries stay until they expire.
 """
 
@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 from dynamo_core.args.groups import default_discovery_path
 from dynamo_core.errors import UserError
-from dynamo_core.runtime.listing.entries import Instance, Listing, Model, Stored, parse
+from dynamo_core.runtime.listing.entries import Instance, Listing, Model, Publisher, Stored, parse
 from dynamo_core.runtime.listing.etcd import read_etcd
 from dynamo_core.runtime.listing.folder import read_folder
 
 if TYPE_CHECKING:
     from dynamo_core.args import RuntimeSettings
 
-__all__ = ["Instance", "Listing", "Model", "Stored", "read_default_folder", "read_listing"]
+__all__ = ["Instance", "Listing", "Model", "Publisher", "Stored", "read_default_folder", "read_listing"]
 
 
 async def read_listing(settings: RuntimeSettings) -> Listing:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from dynamo_core.routing import RUST_NAMES
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -58,6 +60,13 @@ class Model(Entry):
     """What clients ask for."""
     role: str
     """`aggregated`, `prefill` or `decode`; the last two need each other."""
+    router_mode: str | None
+    """What its workers ask of frontends, in the words of `--router-mode`; None if they leave it to them."""
+
+
+@dataclass(frozen=True)
+class Publisher(Entry):
+    """What tells routers about the KV cache of one instance, or of one of its data-parallel ranks."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,7 @@ class Listing:
     """`folder /tmp/dynamo-1000` or `etcd at http://host:2379`; without a password."""
     instances: tuple[Instance, ...] = ()
     models: tuple[Model, ...] = ()
+    publishers: tuple[Publisher, ...] = ()
 
     @property
     def live(self) -> Listing:
@@ -80,21 +90,24 @@ class Listing:
         return self._only(lambda entry: entry.is_stale)
 
     def _only(self, wanted: Callable[[Entry], bool]) -> Listing:
-        return Listing(self.place, tuple(filter(wanted, self.instances)), tuple(filter(wanted, self.models)))
+        return Listing(
+            self.place,
+            tuple(filter(wanted, self.instances)),
+            tuple(filter(wanted, self.models)),
+            tuple(filter(wanted, self.publishers)),
+        )
 
 
 def parse(place: str, stored: Iterable[Stored]) -> Listing:
     """Read what is stored; values that are not the Rust runtime's are passed over."""
-    instances, models = [], []
-    for value in stored:
-        entry = _entry(value)
-        if isinstance(entry, Instance):
-            instances.append(entry)
-        elif isinstance(entry, Model):
-            models.append(entry)
+    found = [entry for value in stored if (entry := _entry(value)) is not None]
+    instances = [entry for entry in found if isinstance(entry, Instance)]
+    models = [entry for entry in found if isinstance(entry, Model)]
+    publishers = [entry for entry in found if isinstance(entry, Publisher)]
     instances.sort(key=lambda entry: (entry.path, entry.instance_id))
     models.sort(key=lambda entry: (entry.name, entry.path, entry.instance_id))
-    return Listing(place, tuple(instances), tuple(models))
+    publishers.sort(key=lambda entry: (entry.path, entry.instance_id))
+    return Listing(place, tuple(instances), tuple(models), tuple(publishers))
 
 
 def _entry(stored: Stored) -> Entry | None:
@@ -102,17 +115,34 @@ def _entry(stored: Stored) -> Entry | None:
         data = json.loads(stored.text)
         kind = _get(data, "type", str)
         common: dict[str, Any] = {"age": stored.age, "silent": stored.silent, "is_stale": stored.is_stale}
+        if kind == "EventSource":
+            endpoint = _get(_get(data, "scope", dict), "endpoint", dict)
+            worker = _get(_get(data, "metadata", dict), "worker", dict)
+            common |= {name: _get(endpoint, name, str) for name in ("namespace", "component")}
+            common["endpoint"] = _get(endpoint, "name", str)
+            return Publisher(**common, instance_id=_get(worker, "worker_id", int))
         common |= {name: _get(data, name, str) for name in ("namespace", "component", "endpoint")}
         common["instance_id"] = _get(data, "instance_id", int)
         if kind == "Endpoint":
             return Instance(**common, address=_address(_get(data, "transport", dict)))
         if kind == "Model":
             card = _get(data, "card_json", dict)
-            role = card.get("worker_type")
-            return Model(**common, name=_get(card, "display_name", str), role=str(role or "aggregated"))
+            role = str(card.get("worker_type") or "aggregated")
+            name = _get(card, "display_name", str)
+            return Model(**common, name=name, role=role, router_mode=_router_mode(card))
     except (ValueError, RecursionError):
         pass
     return None
+
+
+def _router_mode(card: Mapping[str, Any]) -> str | None:
+    """`{"router_config": {"router_mode": "power_of_two_choices", …}}`."""
+    config = card.get("router_config")
+    if not isinstance(config, dict):
+        return None
+    mode = _get(config, "router_mode", str)
+    modes = {rust.lower(): own for own, rust in RUST_NAMES.items()}
+    return modes.get(mode.replace("_", ""), mode)
 
 
 T = TypeVar("T")

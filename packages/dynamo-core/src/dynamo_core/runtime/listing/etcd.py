@@ -17,7 +17,7 @@ from dynamo_core.runtime.listing.entries import Stored
 
 TIMEOUT = 3.0
 """Seconds for all that is asked of one server."""
-BUCKETS = ("v1/instances/", "v1/mdc/")
+BUCKETS = ("v1/instances/", "v1/mdc/", "v1/event_sources/")
 DEFAULT_PORT = 2379
 NO_ETCD = "something answers that is no etcd with a JSON gateway"
 

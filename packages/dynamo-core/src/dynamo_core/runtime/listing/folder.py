@@ -13,7 +13,7 @@ from pathlib import Path
 from dynamo_core.runtime.distributed import private_folder
 from dynamo_core.runtime.listing.entries import Stored
 
-BUCKETS = ("v1/instances", "v1/mdc")
+BUCKETS = ("v1/instances", "v1/mdc", "v1/event_sources")
 EXPIRY = 10.0
 """Seconds without a touch after which the Rust runtime removes a file; it touches it every 3.3 s."""
 LARGEST = 1 << 20
