@@ -19,7 +19,7 @@ ASKED = [
     (("dynamo", "conf"), {"config"}),
     (("dynamo", "config", "''"), {"show", "check", "schema", "env", "diff"}),
     (("dynamo", "serve", "--dry"), {"--dry-run"}),
-    (("dynamo-frontend", "--router"), {"--router-mode"}),
+    (("dynamo-frontend", "--router-mo"), {"--router-mode"}),
     (("dynamo-frontend", "--router-mode", "r"), {"round-robin", "random"}),
 ]
 

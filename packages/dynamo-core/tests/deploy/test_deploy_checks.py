@@ -166,6 +166,37 @@ def test_kv_routing_needs_workers_that_tell(tmp_path: Path) -> None:
     assert plan_of(tmp_path, FRONTEND + workers)
 
 
+def test_kv_routing_by_guesses_needs_nobody_to_tell(tmp_path: Path) -> None:
+    worker = f"Worker: {{{component(tmp_path, 'silent')}, model: m}}\n"
+    assert plan_of(
+        tmp_path,
+        f"Frontend: {{component: dynamo_frontend, router-mode: kv, router-kv-events: false}}\n{worker}",
+    )
+
+
+def test_conditional_disaggregation_needs_decode_workers_that_tell(tmp_path: Path) -> None:
+    loud = component(tmp_path, "loud", "prefill", groups="RoutedSettings, ")
+    text = (
+        "Common: {router-mode: kv, model: m}\nFrontend: {component: dynamo_frontend, conditional-disagg: 9}\n"
+    )
+    text += f"Prefill: {{{loud}}}\n"
+    decode = f"Decode: {{{component(tmp_path, 'quiet', 'decode')}}}\n"
+    assert "but Decode publishes no KV events" in problems(tmp_path, text + decode)
+    decode = f"Decode: {{{component(tmp_path, 'quiet', 'decode', groups='RoutedSettings, ')}}}\n"
+    assert plan_of(tmp_path, text + decode)
+
+
+def test_a_frontend_that_would_pass_its_router_by(tmp_path: Path) -> None:
+    text = "Router: {component: dynamo_frontend.router, workers: workers.scripted.generate}\n"
+    text += f"Worker: {{component: {SCRIPTED}, model: m, namespace: workers}}\n"
+    assert problems(tmp_path, FRONTEND + text) == (
+        "Frontend would pass Router by: in namespace dynamo (from class Deployment) it serves the models of "
+        "all, and so finds the workers of Router itself\n"
+        "  fix: give Frontend the namespace of Router, routed"
+    )
+    assert plan_of(tmp_path, "Frontend: {component: dynamo_frontend, namespace: routed}\n" + text)
+
+
 def test_one_setting_makes_workers_tell_and_the_frontend_listen(tmp_path: Path) -> None:
     worker = component(tmp_path, "loud", groups="RoutedSettings, ")
     plan = plan_of(tmp_path, f"Common: {{router-mode: kv}}\n{FRONTEND}Worker: {{{worker}, model: m}}\n")

@@ -15,12 +15,15 @@ from dynamo_core.args.parser import Values
 from dynamo_core.deploy.describe import Description, describe_here
 from dynamo_core.deploy.gpus import Gpu, GpuProcess, Inventory, visible
 from dynamo_core.deploy.placement import Wish, gpus_of, place
+from dynamo_core.serve.registry import GraphRecord
+from dynamo_core.serve.turn import with_holders
 
 CLASS = "class Deployment"
 FILE = "agg.yaml:7"
 EIGHT = inventory("eight_idle")
 BUSY = inventory("eight_two_busy")
 MIXED = inventory("mig_mixed")
+HELD = [("agg", 4711, ("0", "1")), ("disagg", 4712, ("3", "6"))]
 WHOLE = EIGHT.gpus[0].uuid
 FIRST, SECOND = (gpu.name for gpu in MIXED.gpus[1:3])
 ENGINE = """\
@@ -86,6 +89,16 @@ def test_no_replicas() -> None:
 
 def test_what_others_use_is_passed_over() -> None:
     assert given(Wish("Worker", 3, 1, CLASS), there=BUSY) == {"Worker": [("0",), ("2",), ("3",)]}
+
+
+def test_what_running_graphs_hold_is_passed_over() -> None:
+    graphs = [GraphRecord(name, pid, "", 0.0, (), gpus=gpus) for name, pid, gpus in HELD]
+    there = with_holders(EIGHT, graphs)
+    assert given(Wish("Worker", 3, 1, CLASS), there=there) == {"Worker": [("2",), ("4",), ("5",)]}
+    problem = refused(Wish("Worker", 5, 1, CLASS), there=there)
+    assert "\n  0 (NVIDIA H100 80GB HBM3) is used by the graph agg (process 4711)\n" in problem
+    assert "\n  free: 2, 4, 5, 7\n" in problem
+    assert given(Wish("Worker", 1, 1, FILE, "0", FILE), there=there) == {"Worker": [("0",)]}
 
 
 def test_devices_of_a_replica_are_side_by_side() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dynamo_core.args.parser import Values
+from dynamo_core.deploy.asking import run
 from dynamo_core.deploy.describe import Description, describe, describe_here
 from dynamo_core.deploy.graph import read_graph
 from dynamo_core.deploy.plan import make_plan
@@ -231,6 +234,55 @@ def test_a_component_that_cannot_be_imported_and_all_other_problems(tmp_path: Pa
     assert "No module named 'no_such_module_here'" in found
     assert "unknown key 'frob'" in found
     assert "replicas must be a whole number" in found
+
+
+def test_mistakes_of_the_graph_and_of_its_components_are_told_at_once(tmp_path: Path) -> None:
+    text = (
+        f"Worker:\n  component: {SCRIPTED}\n  restart: maybe\n  start-timeout: soon\n  env: {{A: [1]}}\n"
+        "  replicas: many\n  tokn-delay: 1\n"
+    )
+    found = problems(tmp_path, text)
+    for line, part in (
+        (3, "restart must be one of never, on-failure, always, found 'maybe'"),
+        (4, "start-timeout must be a number of seconds above 0, found 'soon'"),
+        (5, "env: A with a list is no name and value of a variable"),
+        (7, "unknown key 'tokn-delay'"),
+    ):
+        assert f"graph.yaml:{line}: {part}" in found
+    assert "replicas must be a whole number, found 'many'" in found
+
+
+def test_visible_devices_under_env(tmp_path: Path) -> None:
+    """Only where it is placement that chooses the devices of the section."""
+    section = f"component: {SCRIPTED}, env: {{CUDA_VISIBLE_DEVICES: 2,3}}, model: m"
+    found = problems(tmp_path, f"Worker: {{{section}, resources: {{gpu: 1}}}}\n".replace("2,3", "'2,3'"))
+    assert (
+        f"Worker: env has CUDA_VISIBLE_DEVICES '2,3' (from {tmp_path}/graph.yaml:1), but its GPUs are chosen "
+        "from all that are visible here, and given as --gpus\n"
+        "  fix: name them with gpus:, or set resources: {gpu: 0} for an engine without a GPU"
+    ) in found
+    own = tmp_path / "own.py"
+    own.write_text("")
+    plan = plan_of(tmp_path, "Own: {component: own.py, env: {CUDA_VISIBLE_DEVICES: '2,3'}}\n")
+    assert plan.processes[0].env == {"CUDA_VISIBLE_DEVICES": "2,3"}
+
+
+def test_a_ctrl_c_wakes_those_who_ask() -> None:
+    """Without a wake-up descriptor, one that comes just before the event loop waits is not seen."""
+
+    async def descriptor() -> int:
+        found = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(found)
+        return found
+
+    assert run(descriptor()) >= 0
+
+    async def interrupted() -> None:
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(interrupted())
 
 
 @pytest.mark.parametrize("value", ["abc", "''", "true", "[1]"])

@@ -61,7 +61,7 @@ class Served:
                 found.append(process)
         return found
 
-    def wait_until_nothing_is_left(self, timeout: float = 10.0) -> None:
+    def wait_until_nothing_is_left(self, timeout: float = 30.0) -> None:
         deadline = time.monotonic() + timeout
         while left := self.left():
             if time.monotonic() > deadline:

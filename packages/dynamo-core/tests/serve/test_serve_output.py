@@ -18,6 +18,7 @@ import pyte
 import pytest
 from serving import DYNAMO, Served
 
+from dynamo_core.cli.launch import MEGABYTE
 from dynamo_core.deploy.process import Process
 from dynamo_core.serve.director import Member, State
 from dynamo_core.serve.table import render
@@ -165,6 +166,33 @@ def test_logs_in_files(served: Served) -> None:
     alone = (folder / "Worker-1.log").read_text().splitlines()
     assert alone == [line.removeprefix("Worker/1 | ") for line in shown if line.startswith("Worker/1 | ")]
     assert all(path.stat().st_mode & 0o077 == 0 for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(("kept", "is_all"), [(9, True), (2, False)])
+def test_log_files_are_rotated(served: Served, kept: int, is_all: bool) -> None:
+    count = 25_000
+    source = (
+        f"import signal\n\nif __name__ == '__main__':\n    for i in range({count}):\n"
+        "        print(f'{i:05d}', 'x' * 94)\n    print('all written', flush=True)\n"
+        "    signal.sigwait([signal.SIGTERM])\n"
+    )
+    served.component("talker.py", source)
+    served.file.write_text("Talker: {component: talker.py}\n")
+    folder = served.folder / "logs"
+    serving = served.serve("--log-dir", folder, "--log-size", 1, "--log-files", kept)
+    serving.wait_for_line(r"\| all written")
+    assert serving.stop(signal.SIGINT) == 0
+    for name in ("Talker-0.log", "graph.log"):
+        files = sorted(
+            folder.glob(f"{name}*"), key=lambda path: int(f"0{path.suffix[1:]}".replace("0log", "0"))
+        )
+        assert len(files) == (3 if is_all else 2), files
+        assert all(0 < file.stat().st_size <= MEGABYTE for file in files)
+        text = "".join(file.read_text() for file in reversed(files))
+        numbers = [
+            int(number) for number in re.findall(r"^(?:Talker/0 \| )?(\d{5}) x{94}$", text, re.MULTILINE)
+        ]
+        assert numbers == list(range(0 if is_all else numbers[0], count))
 
 
 def test_a_log_folder_that_cannot_be(served: Served) -> None:

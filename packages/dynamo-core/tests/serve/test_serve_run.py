@@ -84,7 +84,7 @@ def test_signals_that_a_shell_has_switched_off(served: Served, number: signal.Si
     serving.process.send_signal(number)
     if not ends:
         serving.process.send_signal(signal.SIGTERM)
-    assert serving.wait(15) == 0
+    assert serving.wait() == 0
     assert f"{'Ctrl-C' if ends else 'SIGTERM'}; stopping Part/0" in serving.output
 
 
@@ -119,7 +119,7 @@ def test_a_second_ctrl_c_kills_what_does_not_end(served: Served) -> None:
     serving.process.send_signal(signal.SIGINT)
     serving.wait_for_line(r"\| no$")
     assert serving.process.poll() is None
-    assert serving.stop(signal.SIGINT, timeout=10) == 0
+    assert serving.stop(signal.SIGINT) == 0
     assert served.left() == []
 
 
@@ -128,7 +128,7 @@ def test_what_does_not_end_in_its_time_is_killed(served: Served) -> None:
     served.write("Stubborn: {component: stubborn.py}\n")
     serving = served.serve("--drain-timeout", "0")
     serving.wait_for_line(r"\| started")
-    assert serving.stop(signal.SIGINT, timeout=15) == 0
+    assert serving.stop(signal.SIGINT) == 0
     assert served.left() == []
 
 
@@ -137,7 +137,7 @@ def test_grandchildren_end_too(served: Served) -> None:
     served.write("Parent: {component: parent.py}\n")
     serving = served.serve()
     serving.wait_for_line(r"\| born")
-    assert serving.stop(signal.SIGINT, timeout=6) == 0
+    assert serving.stop(signal.SIGINT) == 0
     assert served.left() == []
 
 
@@ -146,7 +146,7 @@ def test_grandchildren_of_one_that_crashes_end_too(served: Served) -> None:
         "parent.py", WITH_GRANDCHILD.replace("child.wait()", "sys.stdin.close(); raise SystemExit(5)")
     )
     served.write("Parent: {component: parent.py}\n")
-    assert served.serve().wait(timeout=6) == 5
+    assert served.serve().wait() == 5
     assert served.left() == []
 
 
@@ -168,7 +168,7 @@ def test_killing_the_supervisor_leaves_nothing_at_all(served: Served, source: st
     serving = served.serve()
     serving.wait_for_line(r"\| (born|started)")
     serving.process.kill()
-    served.wait_until_nothing_is_left(timeout=3)
+    served.wait_until_nothing_is_left()
 
 
 def test_ready_comes_after_the_slowest(served: Served) -> None:

@@ -115,10 +115,10 @@ def test_no_request_fails(
     with Load(served.stack) as load:
         with outage(server, number, seconds):
             load.wait_answered()
-        assert graph.time_of_a_new_worker() < 5.0
+        assert graph.time_of_a_new_worker() < 10.0
         load.wait_answered()
     assert load.failed == []
-    assert load.longest() < 2.5
+    assert load.longest() < 5.0
     assert (graph.components, etcd.keys()) == (components, keys)
     assert sorted(etcd.leases()) == sorted(leases)
     assert graph.serving.stop(signal.SIGINT) == 0
@@ -136,7 +136,7 @@ def test_an_etcd_that_is_away_for_longer_than_the_lease(served: Served, etcd: Et
         graph.serving.wait_for_line(rf"Worker/\d ended with exit code 2; its last words: {UNREACHABLE}")
         etcd.start()
         for name in ("Worker/0", "Worker/1", "Frontend/0"):
-            graph.serving.wait_for_line(rf"{name} is up again", timeout=30)
+            graph.serving.wait_for_line(rf"{name} is up again")
         load.wait_answered()
     assert [outcome for outcome in load.failed if outcome.is_broken] == []
     assert load.statuses <= {404, 503, None}
@@ -159,7 +159,7 @@ def test_an_etcd_that_comes_back_without_its_data(served: Served, etcd: Etcd) ->
             graph.serving.wait_for_line(rf"{name} ended with exit code 1; its last words: error: {GONE}")
             graph.serving.wait_for_line(rf"{name} is up again")
         load.wait_answered()
-        assert time.monotonic() - back < 20
+        assert time.monotonic() - back < 40
     assert [outcome for outcome in load.failed if outcome.is_broken] == []
     assert load.statuses <= {404, 503}
     assert len(etcd.keys("v1/instances/")) == 2
@@ -181,7 +181,7 @@ def test_a_request_plane_that_restarts(
         with outage(nats, number, seconds):
             pass
         back = time.monotonic()
-        assert graph.time_of_a_new_worker() < 5.0
+        assert graph.time_of_a_new_worker() < 10.0
         load.wait_answered(timeout=REQUEST_TIMEOUT + 2 * RECONCILES)
         patient.wait_answered(4)
     assert [outcome for outcome in load.failed if outcome.is_broken] == []
@@ -195,7 +195,7 @@ def test_a_graph_is_stopped_while_etcd_is_away(served: Served, etcd: Etcd) -> No
     graph = Graph(served, etcd.flags)
     with Load(served.stack, 2) as load:
         etcd.end(signal.SIGKILL)
-        assert graph.serving.stop(signal.SIGINT, timeout=15) == 0
+        assert graph.serving.stop(signal.SIGINT) == 0
     assert [outcome for outcome in load.failed if outcome.is_broken] == []
     assert "Traceback" not in graph.serving.output
     assert served.left() == []
@@ -233,7 +233,7 @@ def test_a_server_that_is_not_there_ends_the_start(
     port = next(PORTS)
     served.write(GRAPH)
     serving = served.serve(*common((*flags, f"{scheme}://127.0.0.1:{port}")))
-    assert serving.wait(timeout=8) == 2
+    assert serving.wait() == 2
     assert said(serving, rf"serve +\| \S+ ended with exit code 2; its last words: {error.format(port=port)}")
     assert fix in serving.output
     assert "Traceback" not in serving.output
@@ -268,7 +268,7 @@ def test_something_that_takes_connections_and_says_nothing(
         serving = served.serve(
             *common((*flags, f"{scheme}://127.0.0.1:{silent.getsockname()[1]}")), env=quick
         )
-        assert serving.wait(timeout=15) == 2
+        assert serving.wait() == 2
     assert said(serving, rf"serve +\| \S+ ended with exit code 2; its last words: {error}")
     assert fix in serving.output
     assert served.left() == []

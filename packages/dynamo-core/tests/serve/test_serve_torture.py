@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -18,9 +19,12 @@ import pytest
 from load import Load
 from serving import DYNAMO, Served
 
-from dynamo_core.testing.processes import Running
+from dynamo_core.testing.processes import PORTS, Running
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+GUARD = "dynamo_core.serve.guard"
+CYCLES = 50
+AT_ONCE = 5
 GRAPH = """\
 Frontend: {component: dynamo_frontend}
 Worker:
@@ -39,12 +43,17 @@ if __name__ == "__main__":
     child.wait()
 """
 SHORT = """\
-import signal, sys
+import os, signal, sys
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    shared = f"{mark}-{{os.getpid()}}"
+    open(shared, "w").close()
     print("up", flush=True)
-    signal.pause()
+    try:
+        signal.pause()
+    finally:
+        os.unlink(shared)
 """
 ORPHANING = """\
 import os, pathlib, subprocess, sys, time
@@ -62,7 +71,7 @@ if __name__ == "__main__":
 """
 
 
-def wait_until(holds: Callable[[], bool], timeout: float = 10.0) -> None:
+def wait_until(holds: Callable[[], bool], timeout: float = 30.0) -> None:
     deadline = time.monotonic() + timeout
     while not holds():
         assert time.monotonic() < deadline
@@ -72,6 +81,15 @@ def wait_until(holds: Callable[[], bool], timeout: float = 10.0) -> None:
 def child_of(serving: psutil.Process, word: str) -> psutil.Process:
     """The child with this word in its command line."""
     return next(child for child in serving.children() if word in child.cmdline())
+
+
+def commands_below(process: psutil.Process) -> list[list[str]]:
+    """The command lines of its children."""
+    found = []
+    for child in process.children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(child.cmdline())
+    return found
 
 
 def worker_pids(served: Served) -> dict[str, int]:
@@ -87,7 +105,7 @@ def worker_pids(served: Served) -> dict[str, int]:
 @pytest.mark.parametrize("moment", range(20))
 def test_sigkill_of_the_supervisor_at_any_moment(served: Served, moment: int) -> None:
     served.component("family.py", FAMILY)
-    served.write(GRAPH + "Family: {component: family.py}\n")
+    served.write(f"{GRAPH.replace('replicas: 2', 'replicas: 1')}Family: {{component: family.py}}\n")
     chance = random.Random(moment)
     serving = served.serve()
     if moment % 4 == 3:  # while it stops
@@ -100,8 +118,8 @@ def test_sigkill_of_the_supervisor_at_any_moment(served: Served, moment: int) ->
         children = psutil.Process(serving.pid).children()
         groups = {os.getpgid(child.pid) for child in children} - {os.getpgid(0)}
         serving.process.kill()
-        wait_until(lambda: not any(group_exists(group) for group in groups), 5.0)
-    served.wait_until_nothing_is_left(5.0)
+        wait_until(lambda: not any(group_exists(group) for group in groups))
+    served.wait_until_nothing_is_left()
     if moment % 10 == 0:  # what the dead one has left is in nobody's way
         again = served.serve()
         again.wait_for_line("ready after")
@@ -117,6 +135,20 @@ def process_group(pid: int) -> int:
         if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
             return os.getpgid(pid)
     return -1
+
+
+def test_a_guard_that_is_killed_has_a_successor(served: Served) -> None:
+    served.component("family.py", FAMILY)
+    served.file.write_text("Family: {component: family.py}\n")
+    serving = served.serve()
+    for _ in range(2):
+        serving.wait_for_line(r"\| born")
+    supervisor = psutil.Process(serving.pid)
+    first = child_of(supervisor, GUARD)
+    first.kill()
+    wait_until(lambda: not first.is_running() and any(GUARD in words for words in commands_below(supervisor)))
+    serving.process.kill()
+    served.wait_until_nothing_is_left()
 
 
 def test_a_worker_that_is_killed_under_load_costs_no_request(served: Served) -> None:
@@ -223,18 +255,23 @@ def test_ctrl_c_at_any_moment_of_the_start(served: Served, moment: int) -> None:
 
 
 def test_fifty_times(served: Served) -> None:
-    served.component("short.py", SHORT)
+    mark = SHARED_MEMORY / f"{served.stack.port}-{os.getpid()}"
+    served.component("short.py", SHORT.format(mark=mark))
     served.file.write_text("One: {component: short.py}\nTwo: {component: short.py}\n")
-    shared = {path.name for path in SHARED_MEMORY.iterdir()}
-    for _ in range(50):
-        serving = served.serve()
-        for name in ("One/0", "Two/0"):
-            serving.wait_for_line(rf"{name} \| up")
-        assert serving.stop(signal.SIGTERM) == 0, serving.output
-        served.stack.running.remove(serving)
+
+    def cycles(name: str) -> None:
+        for _ in range(CYCLES // AT_ONCE):
+            serving = served.serve("--name", name)
+            for process in ("One/0", "Two/0"):
+                serving.wait_for_line(rf"{process} \| up")
+            assert serving.stop(signal.SIGTERM) == 0, serving.output
+            served.stack.running.remove(serving)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(cycles, [f"graph-{n}" for n in range(AT_ONCE)]))
     assert served.left() == []
     assert [path.name for path in served.temporary.rglob("*") if path.is_file()] == [".lock"]
-    assert not {path.name for path in SHARED_MEMORY.iterdir()} - shared
+    assert list(SHARED_MEMORY.glob(f"{mark.name}-*")) == []
     assert not [child for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE]
 
 
@@ -242,8 +279,8 @@ def test_two_graphs_side_by_side(served: Served) -> None:
     served.write(GRAPH)
     first = served.serve()
     first.wait_for_line("ready after")
-    port = served.stack.port
-    others = ("--name", "other", "--Frontend.http-port", port + 1, "--Worker.served-model-name", "other")
+    port = next(PORTS)
+    others = ("--name", "other", "--Frontend.http-port", port, "--Worker.served-model-name", "other")
     refused = served.serve(*others)
     assert refused.wait() == 2
     assert re.search(
@@ -256,7 +293,7 @@ def test_two_graphs_side_by_side(served: Served) -> None:
     second.wait_for_line("ready after")
     client = served.stack.client()
     assert [model.id for model in client.models.list()] == ["scripted"]
-    client.base_url = f"http://127.0.0.1:{port + 1}/v1"
+    client.base_url = f"http://127.0.0.1:{port}/v1"
     assert [model.id for model in client.models.list()] == ["other"]
     stopped = served.dynamo("stop", "--all")
     assert stopped.wait() == 0
@@ -264,39 +301,69 @@ def test_two_graphs_side_by_side(served: Served) -> None:
     assert served.left() == []
 
 
-def test_orphans_of_a_crashed_process_end_before_its_next_life(served: Served) -> None:
+@pytest.mark.parametrize("is_process_1", [False, True])
+def test_orphans_of_a_crashed_process_end_before_its_next_life(served: Served, is_process_1: bool) -> None:
     mark = str(served.folder / "mark")
     served.component("orphaning.py", ORPHANING.format(mark=mark))
     served.file.write_text("Part: {component: orphaning.py}\n")
-    serving = served.serve()
+    serving = in_a_container(served) if is_process_1 else served.serve()
     serving.wait_for_line("starting again")
     orphans = [p for p in psutil.process_iter(["cmdline"]) if mark in (p.info["cmdline"] or [])]
     assert psutil.wait_procs(orphans, timeout=0.9)[1] == []  # the next life begins a second later
     serving.wait_for_line("second life")
-    assert serving.stop(signal.SIGTERM) == 0
+    if is_process_1:
+        process_1(serving).terminate()
+        assert serving.wait() == 0
+    else:
+        assert serving.stop(signal.SIGTERM) == 0
+
+
+def in_a_container(served: Served, before: str = "") -> Running:
+    """`dynamo serve` as process 1 of a namespace, after some words of the shell that was it before."""
+    inside = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child"]
+    if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this user may not make a process namespace")
+    script = f"{before}exec {DYNAMO} serve {served.file}"
+    outer = Running([*inside, "bash", "-c", script], {"TMPDIR": str(served.temporary)})
+    served.stack.running.append(outer)
+    return outer
+
+
+def process_1(outer: Running) -> psutil.Process:
+    return psutil.Process(outer.pid).children()[0]
 
 
 def test_as_process_1_of_a_container(served: Served) -> None:
-    """Process 1 has no default for signals, and inherits every orphan."""
-    inside = ["unshare", "--fork", "--pid", "--mount-proc"]
-    if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("this user may not make a process namespace")
-    orphan = "import subprocess, sys\n\nif __name__ == '__main__':\n"
-    orphan += "    subprocess.run(['sh', '-c', 'sleep 0.2 & exit'])\n    print('left', flush=True)\n"
-    orphan += "    import signal\n    signal.sigwait([signal.SIGTERM])\n"
-    served.component("orphan.py", orphan)
-    served.file.write_text("Part: {component: orphan.py}\n")
-    environ = {"TMPDIR": str(served.temporary)}
-    outer = Running([*inside, "--kill-child", str(DYNAMO), "serve", str(served.file)], environ)
-    served.stack.running.append(outer)
-    outer.wait_for_line(r"\| left")
-    supervisor = psutil.Process(outer.pid).children()[0]
-    wait_until(
-        lambda: all(p.status() != psutil.STATUS_ZOMBIE for p in supervisor.children()), 5.0
-    )  # what it inherits is collected
-    supervisor.send_signal(signal.SIGTERM)
+    """Process 1 has no default for signals, and inherits the orphans of everybody."""
+    crashing = (
+        "import pathlib, sys, time\n\nif __name__ == '__main__':\n    time.sleep(5.2)\n    sys.exit(3)\n"
+    )
+    served.component("crashing.py", crashing)
+    served.file.write_text("Part: {component: crashing.py}\n")
+    mark = served.folder / "stranger"
+    stranger = f"bash -c 'sleep 0.2 & exec -a {mark} sleep 600 &' & "
+    outer = in_a_container(served, stranger)
+    outer.wait_for_line("starting again")
+    first = process_1(outer)
+    assert any(str(mark) in words for words in commands_below(first)), "a stranger's process has been ended"
+    wait_until(lambda: all(p.status() != psutil.STATUS_ZOMBIE for p in first.children()))
+    first.terminate()
     assert outer.wait() == 0
-    assert "SIGTERM; stopping Part/0" in outer.output
+    assert "SIGTERM" in outer.lines[-1]
+    assert served.left() == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, 137), (signal.SIGINT, 0)])
+def test_what_becomes_of_process_1(served: Served, number: signal.Signals, code: int) -> None:
+    """It ends with the supervisor below it, which gets its signals."""
+    served.component("short.py", SHORT.format(mark=served.folder / "shared"))
+    served.file.write_text("Part: {component: short.py}\n")
+    outer = in_a_container(served)
+    outer.wait_for_line(r"\| up")
+    first = process_1(outer)
+    (first if code == 0 else child_of(first, "serve")).send_signal(number)
+    assert outer.wait() == code
+    served.wait_until_nothing_is_left()
 
 
 def test_a_step_of_slurm_is_asked_to_end_as_a_whole(served: Served) -> None:
@@ -334,7 +401,8 @@ def test_logs_on_a_full_disk(served: Served) -> None:
     served.stack.running.append(serving)
     serving.wait_for_line(r"\| all written")
     complaints = [line for line in serving.lines if "cannot write" in line]
-    assert [re.search(r"([\w-]+\.log)", line)[1] for line in complaints] == ["Talker-0.log", "graph.log"]  # type: ignore[index]
+    named = [match[1] for line in complaints if (match := re.search(r"([\w-]+\.log)", line))]
+    assert sorted(named) == ["Talker-0.log", "graph.log"]  # the first is full which gets more at a time
     assert serving.stop(signal.SIGINT) == 0
     assert len([line for line in serving.lines if re.search(r"\| \d{5} x{94}$", line)]) == 3000
     for name in ("Talker-0.log", "graph.log"):

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from dynamo_core.errors import UserError
 from dynamo_core.printing import emit
-from dynamo_core.runtime.distributed import private_folder
 from dynamo_core.serve.control import ask
-from dynamo_core.serve.registry import LOGS, GraphRecord, errors_file, graphs_folder, running_graphs
+from dynamo_core.serve.registry import LOGS, GraphRecord, errors_file, graphs_root, running_graphs
 from dynamo_core.serve.supervisor import OURS
 
 INTERVAL = 0.1
@@ -26,8 +25,7 @@ def detach(command: str, argv: Sequence[str], name: str, log_dir: Path | None) -
 
     Returns 0 then, or the exit code of the supervisor if it ends before. Ctrl-C stops the graph.
     """
-    root = graphs_folder()
-    private_folder(root, "folder of running graphs", "set TMPDIR to another folder")
+    root = graphs_root()
     if any(graph.name == name for graph in running_graphs()):
         raise UserError(f"a graph {name} runs already", fix=f"dynamo stop {name}, or give another --name")
     logs = log_dir or root / name / LOGS

@@ -15,6 +15,9 @@ from pathlib import Path
 
 from dynamo_core import environment
 from dynamo_core.cli.parser import CommandParser
+from dynamo_core.deploy.describe import describe_quickly
+from dynamo_core.deploy.graph import GraphConfig
+from dynamo_core.deploy.plan import make_plan
 from dynamo_core.deploy.process import Plan
 from dynamo_core.deploy.restarts import WHENS
 from dynamo_core.errors import UserError
@@ -27,10 +30,12 @@ from dynamo_core.serve.outlet import Outlet
 from dynamo_core.serve.output import JsonLines, Sink, Tee, Terminal
 from dynamo_core.serve.policy import SCOPES, RestartPolicy
 from dynamo_core.serve.preflight import check_ports
+from dynamo_core.serve.process_1 import below_process_1
 from dynamo_core.serve.registry import LOGS, check_graph_name, free_name, graphs_folder, registered
 from dynamo_core.serve.summary import summary
 from dynamo_core.serve.supervisor import OURS, Supervisor
 from dynamo_core.serve.table import render
+from dynamo_core.serve.turn import Turn
 
 MEGABYTE = 1 << 20
 
@@ -143,12 +148,26 @@ def overrides_of(options: argparse.Namespace) -> list[str]:
     return [f"--Common.{key}={value}" for key, value in given.items() if value is not None]
 
 
-def start(command: str, argv: Sequence[str], plan: Plan, options: argparse.Namespace, name: str) -> int:
-    """Print a plan, start it in the background, or run it here; returns the exit code.
+def start(
+    command: str, argv: Sequence[str], graph: GraphConfig, options: argparse.Namespace, name: str
+) -> int:
+    """Plan a graph and print that, start it in the background, or run it here; returns the exit code.
 
     `command` and `argv` are the words that this was asked with, `name` what the graph is called if
     nobody says. Raises `UserError`.
     """
+
+    def plan_and_start() -> int:
+        with Turn() as turn:
+            plan = make_plan(graph, ask=describe_quickly, inventory=turn.inventory)
+            return _start(command, argv, plan, options, name, turn)
+
+    return below_process_1(plan_and_start)
+
+
+def _start(
+    command: str, argv: Sequence[str], plan: Plan, options: argparse.Namespace, name: str, turn: Turn
+) -> int:
     for warning in plan.warnings:
         print(visible(f"dynamo {command}: warning: {warning}"), file=sys.stderr)
     if options.dry_run:
@@ -160,9 +179,10 @@ def start(command: str, argv: Sequence[str], plan: Plan, options: argparse.Names
     if options.detach:
         from dynamo_core.cli.detach import detach
 
+        turn.end()  # it is the other process that registers
         return detach(command, argv, name, options.log_dir)
     check_ports(plan)
-    return asyncio.run(_run(plan, options, name))
+    return asyncio.run(_run(plan, options, name, turn))
 
 
 def _print_plan(command: str, plan: Plan, form: str) -> None:
@@ -174,7 +194,7 @@ def _print_plan(command: str, plan: Plan, form: str) -> None:
         emit("\n".join(process.command() for process in plan.processes))
 
 
-async def _run(plan: Plan, options: argparse.Namespace, name: str) -> int:
+async def _run(plan: Plan, options: argparse.Namespace, name: str, turn: Turn) -> int:
     is_shown = not options.background and not any(process.foreground for process in plan.processes)
     log_dir = options.log_dir or (None if is_shown else graphs_folder() / name / LOGS)
     policy = RestartPolicy(
@@ -186,6 +206,7 @@ async def _run(plan: Plan, options: argparse.Namespace, name: str) -> int:
     director = Director(plan, policy, start_timeout=options.start_timeout)
     where = str(log_dir.absolute()) if log_dir else ""
     with registered(name, plan, log_dir=where, join=options.join) as record:
+        turn.end()
         terminal = _terminal(plan, options) if is_shown else None
         sink = _sink(terminal, Path(where) if where else None, options)
         with local_spawner() as spawner:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
+from types import ModuleType
 
 from dynamo_core import __version__
-from dynamo_core.args.suggest import nearest
-from dynamo_core.errors import UserError
-from dynamo_core.printing import complain
 
 COMMANDS = {
     "run": "Start an engine and what it needs in one line: dynamo run in=http out=vllm MODEL.",
@@ -27,7 +26,10 @@ def main(argv: list[str] | None = None) -> None:
     """Entry point of the console script."""
     words = sys.argv[1:] if argv is None else argv
     if words and words[0] in COMMANDS:
-        command = importlib.import_module(f"dynamo_core.cli.{words[0]}")
+        command = _load(words[0])
+        from dynamo_core.errors import UserError
+        from dynamo_core.printing import complain
+
         try:
             raise SystemExit(command.main(words[1:]))
         except KeyboardInterrupt:
@@ -41,12 +43,25 @@ def main(argv: list[str] | None = None) -> None:
     listing = "\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())
     usage = f"usage: dynamo COMMAND …\n\ncommands:\n{listing}\n\n`dynamo COMMAND --help` tells more."
     if words and words[0] not in ("-h", "--help"):
+        from dynamo_core.args.suggest import nearest
+
         print(
             f"dynamo: error: unknown command {words[0]!r}; {nearest(words[0], COMMANDS)}".rstrip("; "),
             file=sys.stderr,
         )
         raise SystemExit(2)
     print(usage)
+
+
+def _load(command: str) -> ModuleType:
+    """Import a command, which takes a while; a Ctrl-C meanwhile ends the process as that of any program."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        return importlib.import_module(f"dynamo_core.cli.{command}")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,10 @@ from dynamo_core.args.suggest import nearest, with_hint
 from dynamo_core.cli.config import show_graph
 from dynamo_core.cli.launch import add_flags, explicit_dry_run, overrides_of, start
 from dynamo_core.cli.parser import CommandParser
-from dynamo_core.deploy.describe import describe_quickly, load
+from dynamo_core.deploy.describe import load
 from dynamo_core.deploy.graph import configure
 from dynamo_core.deploy.installed import components
 from dynamo_core.deploy.objects import Tree
-from dynamo_core.deploy.plan import make_plan
 from dynamo_core.errors import UserError
 
 FRONTEND = "dynamo_frontend"
@@ -36,6 +35,7 @@ in=   http        serve the OpenAI API (if left out)
 out=  vllm, sglang, trtllm, mocker, echo: an engine whose package is installed
       dyn://NAMESPACE
                   no engine: the models that others serve in this namespace
+MODEL a folder, or a Hugging Face model id; where the engine serves one
 
 Every other flag goes to the components that know it, as --http-port 9000 or --max-model-len 4096, and
 stands after MODEL. --dry-run prints the commands that are run.
@@ -47,24 +47,22 @@ def build_parser() -> CommandParser:
     parser = CommandParser("dynamo run", "Start an engine, and what it needs, in one line.", EPILOG)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.usage = "dynamo run [in=INPUT] out=ENGINE [MODEL] [flags]"
-    parser.add_argument("words", nargs="*", metavar="in=, out=, MODEL")
     add_flags(parser)
     return parser
 
 
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
-    parser = build_parser()
-    own, given = split_flags(explicit_dry_run(argv), parser)
-    options = parser.parse_args(own)
-    request = Request.of(options.words)
+    options, rest = build_parser().parse_known_args(explicit_dry_run(argv))
+    words, given = split_flags(rest)
+    request = Request.of(words)
     tree = request.tree(given, overrides_of(options))
     graph = configure("dynamo run", Path(), tree, [])
     if options.show_config:
         return show_graph(graph)
     options.join = options.join or request.joins
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", f"run-{request.output.removeprefix(DYN)}").strip("-")
-    return start("run", argv, make_plan(graph, ask=describe_quickly), options, name)
+    return start("run", argv, graph, options, name)
 
 
 @dataclass(frozen=True)
@@ -81,20 +79,20 @@ class Flag:
         return self.values[0] if len(self.values) == 1 else list(self.values)
 
 
-def split_flags(words: Sequence[str], parser: argparse.ArgumentParser) -> tuple[list[str], list[Flag]]:
-    """Part the command's own words from the flags of components. Raises `UserError`."""
-    own: list[str] = []
+def split_flags(rest: Sequence[str]) -> tuple[list[str], list[Flag]]:
+    """Part what the command's own flags leave into in=, out= and MODEL, and the flags of components.
+
+    Raises `UserError`.
+    """
+    words: list[str] = []
     flags: list[Flag] = []
-    queue = list(words)
+    queue = list(rest)
     while queue:
         word = queue.pop(0)
-        name, equals, text = word.partition("=")
-        action = parser._option_string_actions.get(name)
-        if action is not None or not word.startswith("-"):
-            own.append(word)
-            if action is not None and action.nargs is None and not equals and queue:
-                own.append(queue.pop(0))
+        if not word.startswith("-"):
+            words.append(word)
             continue
+        name, equals, text = word.partition("=")
         if not word.startswith("--"):
             raise UserError(
                 f"{word} is no flag of this command", fix="give its long name, which begins with --"
@@ -103,7 +101,7 @@ def split_flags(words: Sequence[str], parser: argparse.ArgumentParser) -> tuple[
         while not equals and queue and not re.match(r"-(?![\d.])", queue[0]):
             values.append(queue.pop(0))
         flags.append(Flag(name.removeprefix("--"), tuple(values)))
-    return own, flags
+    return words, flags
 
 
 @dataclass(frozen=True)

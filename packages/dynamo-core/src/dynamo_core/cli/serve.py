@@ -8,9 +8,7 @@ from pathlib import Path
 from dynamo_core.cli.config import show_graph
 from dynamo_core.cli.launch import add_flags, explicit_dry_run, overrides_of, start
 from dynamo_core.cli.parser import OVERRIDES, CommandParser
-from dynamo_core.deploy.describe import describe_quickly
 from dynamo_core.deploy.graph import read_graph, split_overrides
-from dynamo_core.deploy.plan import make_plan
 
 
 def build_parser() -> CommandParser:
@@ -43,7 +41,7 @@ def main(argv: list[str]) -> int:
     graph = read_graph(options.graph, overrides, options.file)
     if options.show_config:
         return show_graph(graph)
-    return start("serve", argv, make_plan(graph, ask=describe_quickly), options, graph_name(options.graph))
+    return start("serve", argv, graph, options, graph_name(options.graph))
 
 
 def graph_name(source: str) -> str:

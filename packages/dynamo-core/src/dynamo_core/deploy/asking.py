@@ -8,13 +8,14 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from dynamo_core import environment
 
+T = TypeVar("T")
 TIMEOUT = 180.0
 """Seconds; an engine's import from a cold disk can take many."""
 
@@ -26,6 +27,21 @@ class Outcome:
     code: int
     out: bytes
     err: bytes
+
+
+def run(asking: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run`, and a Ctrl-C ends it in any case: asyncio's own handler would not wake a loop that is
+    about to fall asleep. Raises `KeyboardInterrupt` then."""
+
+    async def interruptible() -> T:
+        task = asyncio.ensure_future(asking)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
+        return await task
+
+    try:
+        return asyncio.run(interruptible())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 async def ask_process(command: tuple[str, ...], question: bytes, env: Mapping[str, str]) -> Outcome:

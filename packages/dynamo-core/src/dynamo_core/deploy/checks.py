@@ -27,7 +27,7 @@ Parts = Mapping[str, Description]
 def check_graph(parts: Parts) -> list[str]:
     """Every way in which components do not fit together; each names both sides and where they come from."""
     able = {name: part for name, part in parts.items() if part.settings}
-    checks = (_meeting, _namespaces, _pairs, _models, _endpoints, _kv_routing)
+    checks = (_meeting, _namespaces, _pairs, _models, _endpoints, _kv_routing, _routers)
     return [problem for check in checks for problem in check(able)]
 
 
@@ -162,13 +162,16 @@ def _endpoints(parts: Parts) -> Iterator[str]:
 
 def _kv_routing(parts: Parts) -> Iterator[str]:
     for name, part in parts.items():
-        mode = part.settings.get("router-mode")
+        mode, listens = part.settings.get("router-mode"), part.settings.get("router-kv-events")
         if part.deployment.get("role") != "frontend" or mode is None or mode.value != "kv":
             continue
+        if listens is not None and not listens.value:
+            continue
+        roles = {"worker", "prefill", *(["decode"] if _is_given(part, "conditional-disagg") else [])}
         silent = [
             worker
             for worker, p in parts.items()
-            if p.deployment.get("role") in ("worker", "prefill") and not p.deployment.get("kv_events")
+            if p.deployment.get("role") in roles and not p.deployment.get("kv_events")
         ]
         if silent:
             yield (
@@ -177,6 +180,25 @@ def _kv_routing(parts: Parts) -> Iterator[str]:
                 "  fix: give router-mode: kv once, under Common; or choose another router-mode, or workers "
                 "that publish KV events"
             )
+
+
+def _is_given(part: Description, key: str) -> bool:
+    return key in part.settings and part.settings[key].value is not None
+
+
+def _routers(parts: Parts) -> Iterator[str]:
+    """A router between frontend and workers is passed by if the frontend finds the workers, too."""
+    for router, part in parts.items():
+        if "workers" not in part.settings or "namespace" not in part.settings:
+            continue
+        for name, p in parts.items():
+            space = p.settings.get("namespace")
+            if p.deployment.get("role") == "frontend" and space and space.value == GLOBAL_NAMESPACE:
+                yield (
+                    f"{name} would pass {router} by: in namespace {_shown(space)} it serves the models of all, "
+                    f"and so finds the workers of {router} itself\n  fix: give {name} the namespace of "
+                    f"{router}, {part.settings['namespace'].value}"
+                )
 
 
 def _shown(described: Described) -> str:

@@ -11,7 +11,6 @@ module without `parser` is started as it is, with the flags it is given.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import importlib
@@ -28,7 +27,7 @@ from dynamo_core.args.groups import RoutedSettings
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.parser import Arguments, DynamoFlexibleArgumentParser, Values
 from dynamo_core.args.show import hides
-from dynamo_core.deploy.asking import TIMEOUT, Outcome, ask_copy, ask_process
+from dynamo_core.deploy.asking import TIMEOUT, Outcome, ask_copy, ask_process, run
 from dynamo_core.errors import UserError
 from dynamo_core.printing import each_problem
 
@@ -97,7 +96,7 @@ def schema_of(component: str, python: str) -> dict[str, Any]:
 
     Raises `UserError` if the component or its engine is not installed in `python`.
     """
-    answer = _loads(asyncio.run(_ask(python, component, '{"schema": true}', {})), component, python)
+    answer = _loads(run(_ask(python, component, '{"schema": true}', {})), component, python)
     if "problem" in answer:
         raise UserError(answer["problem"])
     found: dict[str, Any] = answer["schema"]

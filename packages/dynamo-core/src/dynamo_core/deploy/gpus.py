@@ -52,12 +52,14 @@ class Gpu:
     """Those that compute; none as well if the driver does not tell."""
     parent: Gpu | None = None
     """The GPU that an instance is a part of."""
+    holder: str = ""
+    """The running graph that has been given it, in words; its engine may still be on the way there."""
 
     @property
     def user(self) -> str:
         """Who uses it, in words; empty if it is free."""
-        if self.processes:
-            return ", ".join(str(process) for process in self.processes)
+        if self.holder or self.processes:
+            return ", ".join(filter(None, (self.holder, *map(str, self.processes))))
         if self.used > IN_USE * self.total:
             return f"a process that cannot be seen from here ({in_gib(self.used)} of {in_gib(self.total)})"
         return ""

@@ -62,10 +62,13 @@ class Section:
     replicas: Located | None
     resources: Located | None
     env: Mapping[str, str]
+    env_origin: Origin | None = None
     restart: When | None = None
     """When a process that has ended is started again; as for the whole graph if None."""
     start_timeout: float | None = None
     """Seconds until it must be ready; as for the whole graph if None."""
+    problems: tuple[str, ...] = ()
+    """What is wrong with these keys; told together with what the component itself refuses."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def configure(source: str, base: Path, tree: Tree, problems: list[str]) -> Graph
     if not sections and not problems:
         problems.append(f"{source}: the file names no component")
     if problems:
-        raise UserError("\n".join(problems))
+        raise UserError("\n".join([*problems, *(p for section in sections for p in section.problems)]))
     return GraphConfig(source, common, tuple(sections))
 
 
@@ -202,6 +205,8 @@ def _section(source: str, base: Path, name: str, values: dict[str, Located]) -> 
             fix="name the module, as for `python -m`, or the path of a .py file",
         )
     python = reserved.get("python")
+    env = reserved.get("env")
+    problems: list[str] = []
     if "name" in reserved:
         values[DISCOVERY_NAME] = reserved["name"]
     return Section(
@@ -211,23 +216,26 @@ def _section(source: str, base: Path, name: str, values: dict[str, Located]) -> 
         values=values,
         replicas=reserved.get("replicas"),
         resources=reserved.get("resources"),
-        restart=_restart(reserved.get("restart")),
-        start_timeout=_start_timeout(reserved.get("start-timeout")),
-        env=_environment(reserved.get("env")),
+        restart=_restart(reserved.get("restart"), problems),
+        start_timeout=_start_timeout(reserved.get("start-timeout"), problems),
+        env=_environment(env, problems),
+        env_origin=env.origin if env else None,
+        problems=tuple(problems),
     )
 
 
-def _restart(located: Located | None) -> When | None:
+def _restart(located: Located | None, problems: list[str]) -> When | None:
     if located is None:
         return None
     if located.value not in WHENS:
-        raise UserError(
+        problems.append(
             f"{located.origin}: restart must be one of {', '.join(WHENS)}, found {located.value!r}"
         )
+        return None
     return cast(When, located.value)
 
 
-def _start_timeout(located: Located | None) -> float | None:
+def _start_timeout(located: Located | None, problems: list[str]) -> float | None:
     if located is None:
         return None
     try:
@@ -235,22 +243,26 @@ def _start_timeout(located: Located | None) -> float | None:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise UserError(
+        problems.append(
             f"{located.origin}: start-timeout must be a number of seconds above 0, found {located.value!r}"
         )
     return value
 
 
-def _environment(located: Located | None) -> dict[str, str]:
+def _environment(located: Located | None, problems: list[str]) -> dict[str, str]:
     if located is None:
         return {}
     if not isinstance(located.value, dict):
-        raise UserError(
+        problems.append(
             f"{located.origin}: env must be a mapping of names to values, found {kind_of(located.value)}"
         )
+        return {}
+    found = {}
     for name, value in located.value.items():
         if not re.fullmatch(r"[A-Za-z_]\w*", str(name)) or value is None or isinstance(value, (dict, list)):
-            raise UserError(
+            problems.append(
                 f"{located.origin}: env: {name} with {kind_of(value)} is no name and value of a variable"
             )
-    return {str(name): str(value) for name, value in located.value.items()}
+        else:
+            found[str(name)] = str(value)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 from dynamo_core.args.engine_words import as_words
 from dynamo_core.args.parser import Values
 from dynamo_core.args.suggest import with_hint
+from dynamo_core.deploy.asking import run
 from dynamo_core.deploy.checks import check_graph, meeting_point
 from dynamo_core.deploy.deployment import RESOURCES
 from dynamo_core.deploy.describe import Described, Description, describe
-from dynamo_core.deploy.gpus import Inventory, visible_gpus
+from dynamo_core.deploy.gpus import VISIBLE, Inventory, visible_gpus
 from dynamo_core.deploy.graph import GraphConfig, Section
 from dynamo_core.deploy.placement import Wish, gpus_of, place
 from dynamo_core.deploy.process import Plan, Process
@@ -46,7 +48,8 @@ def make_plan(
     _check_ports_given(parts, problems)
     taken = {port.number for part in parts for port in part.ports if port.number > 0}
     free = (port for port in ports or free_ports() if port not in taken)
-    gpus = _place(parts, problems, inventory)
+    warnings = [f"{name}: {warning}" for name, d in descriptions.items() for warning in d.warnings]
+    gpus = _place(parts, problems, warnings, inventory)
     if problems:
         raise UserError("\n".join(problems))
     processes = [process for part in parts for process in part.processes(free, gpus.get(part.name, []))]
@@ -54,7 +57,7 @@ def make_plan(
         graph.source,
         tuple(processes),
         tuple(f"{name}: {d.unchecked}" for name, d in descriptions.items() if d.unchecked),
-        tuple(f"{name}: {warning}" for name, d in descriptions.items() for warning in d.warnings),
+        tuple(warnings),
         tuple(dict.fromkeys(point for d in descriptions.values() if (point := meeting_point(d.settings)))),
     )
 
@@ -62,7 +65,8 @@ def make_plan(
 def describe_all(graph: GraphConfig, problems: list[str], *, ask: Ask = describe) -> dict[str, Description]:
     """Every component of a graph with its values, by section; asks them all at the same time."""
     found: dict[str, Description] = {}
-    for section, answer in zip(graph.sections, asyncio.run(_ask_all(graph, ask)), strict=True):
+    for section, answer in zip(graph.sections, run(_ask_all(graph, ask)), strict=True):
+        problems += section.problems
         if isinstance(answer, UserError):
             problems.append(f"{section.name}: {answer}")
         else:
@@ -241,17 +245,24 @@ def _check_ports_given(parts: Sequence[_Part], problems: list[str]) -> None:
 
 
 def _place(
-    parts: Sequence[_Part], problems: list[str], inventory: Callable[[], Inventory]
+    parts: Sequence[_Part], problems: list[str], warnings: list[str], inventory: Callable[[], Inventory]
 ) -> dict[str, list[tuple[str, ...]]]:
-    """The devices of each replica by section."""
+    """The devices of each replica by section; `warnings` gets those that a running graph has as well."""
     wishes = [wish for part in parts if part.replicas and (wish := _wish(part, problems))]
     if not wishes:
         return {}
     try:
-        return place(wishes, inventory(), problems)
+        there = inventory()
     except UserError as error:
         problems.append(str(error))
         return {}
+    places = place(wishes, there, problems)
+    holders = {gpu.name: gpu.holder for gpu in there.gpus if gpu.holder}
+    for section, replicas in places.items():
+        for gpu in itertools.chain(*replicas):
+            if gpu in holders:
+                warnings.append(f"{section}: GPU {gpu} is shared with {holders[gpu]}")
+    return places
 
 
 def _wish(part: _Part, problems: list[str]) -> Wish | None:
@@ -273,6 +284,12 @@ def _wish(part: _Part, problems: list[str]) -> Wish | None:
         return None
     if not count and named.value is None:
         return None
+    if VISIBLE in section.env:
+        problems.append(
+            f"{part.name}: env has {VISIBLE} {section.env[VISIBLE]!r} (from {section.env_origin}), but its "
+            "GPUs are chosen from all that are visible here, and given as --gpus\n"
+            "  fix: name them with gpus:, or set resources: {gpu: 0} for an engine without a GPU"
+        )
     return Wish(part.name, part.replicas, count, where, named.value, str(named.origin))
 
 

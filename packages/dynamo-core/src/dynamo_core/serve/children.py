@@ -117,12 +117,26 @@ class LocalChild:
 class LocalSpawner:
     """Starts processes here. A guard process ends all of them if this one is killed."""
 
-    def __init__(self, guard: int) -> None:
-        self._guard = guard
-        """The file descriptor that the guard listens to."""
+    def __init__(self) -> None:
         self.running: set[int] = set()
         self._inherited: set[int] = set()
         """Groups of orphans that the guard was told of."""
+        self._told, self._telling = os.pipe()  # kept open at both ends, so that guards can follow one another
+        self._start_guard()
+
+    def close(self) -> None:
+        """End what is left, then the guard."""
+        _kill_orphans({self._guard.pid})
+        os.close(self._telling)
+        os.close(self._told)
+        self._guard.wait()
+
+    def _start_guard(self) -> None:
+        for group in self.running | self._inherited:
+            self._tell("+", group)
+        self._guard = subprocess.Popen(
+            [sys.executable, "-m", _GUARD], stdin=self._told, start_new_session=True
+        )
 
     def start(self, process: Process) -> LocalChild:
         # The new process announces itself: this one may be killed before it could.
@@ -133,19 +147,19 @@ class LocalSpawner:
     def forget(self, child: Child) -> None:
         self.running.discard(child.pid)
         self._tell("-", child.pid)
-        if os.getpid() != 1:  # process 1 inherits the orphans of everybody
-            _kill_orphans(self.running)
+        _kill_orphans({*self.running, self._guard.pid})
 
     def _tell(self, what: str, group: int) -> None:
-        with contextlib.suppress(BrokenPipeError):  # somebody has killed the guard
-            os.write(self._guard, f"{what}{group}\n".encode())
+        os.write(self._telling, f"{what}{group}\n".encode())
 
     def reap(self) -> None:
-        """Collect orphans that have ended, and tell the guard of the others: a subreaper, as process 1,
-        inherits them when the process that has started them ends."""
+        """Collect orphans that have ended, and tell the guard of the others, which a subreaper inherits when
+        the process that has started them ends; replace a guard that somebody has killed."""
+        if (self._guard.poll() or 0) < 0:  # one that ends by itself would do so again
+            self._start_guard()
         for process in _children():
             with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError, ChildProcessError):
-                if process.pid in self.running:
+                if process.pid in (*self.running, self._guard.pid):
                     continue
                 if process.status() == psutil.STATUS_ZOMBIE:
                     os.waitpid(process.pid, os.WNOHANG)
@@ -168,17 +182,8 @@ class LocalSpawner:
 def local_spawner() -> Iterator[LocalSpawner]:
     """A spawner whose processes end with this one, however it ends."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    reader, writer = os.pipe()
-    guard = subprocess.Popen([sys.executable, "-m", _GUARD], stdin=reader, start_new_session=True)
-    os.close(reader)
-    spawner = LocalSpawner(writer)
-    spawner.running.add(guard.pid)
-    try:
+    with contextlib.closing(LocalSpawner()) as spawner:
         yield spawner
-    finally:
-        _kill_orphans({guard.pid})
-        os.close(writer)
-        guard.wait()
 
 
 def _children() -> list[psutil.Process]:

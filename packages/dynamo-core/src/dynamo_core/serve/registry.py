@@ -45,6 +45,8 @@ class GraphRecord:
     meeting_points: tuple[tuple[str, str], ...]
     """Where its components are found, with the namespaces there."""
     log_dir: str = ""
+    gpus: tuple[str, ...] = ()
+    """The devices of its processes, under the names of `Gpu.name`."""
 
     @property
     def folder(self) -> Path:
@@ -54,6 +56,13 @@ class GraphRecord:
 def graphs_folder() -> Path:
     """The folder of all graphs of this user."""
     return Path(tempfile.gettempdir()) / f"dynamo-{os.getuid()}-graphs"
+
+
+def graphs_root() -> Path:
+    """The same, made if it is not there, and nobody else's. Raises `UserError`."""
+    root = graphs_folder()
+    private_folder(root, "folder of running graphs", "set TMPDIR to another folder")
+    return root
 
 
 def running_graphs() -> list[GraphRecord]:
@@ -97,18 +106,18 @@ def registered(name: str, plan: Plan, *, log_dir: str, join: bool) -> Iterator[G
     Raises `UserError` if a graph of that name runs already, or, unless `join`, if one runs that
     would meet this one: each would take the other's workers for its own.
     """
-    root = graphs_folder()
-    private_folder(root, "folder of running graphs", "set TMPDIR to another folder")
+    root = graphs_root()
     source = str(Path(plan.source).resolve()) if Path(plan.source).exists() else plan.source
-    record = GraphRecord(name, os.getpid(), source, time.time(), plan.meeting_points, log_dir)
-    with _locked(root / ".lock"):
+    gpus = tuple(dict.fromkeys(gpu for process in plan.processes for gpu in process.gpus))
+    record = GraphRecord(name, os.getpid(), source, time.time(), plan.meeting_points, log_dir, gpus)
+    with locked(root / ".lock"):
         _check_others(record, running_graphs(), join=join)
         _clear_dead(root)
         alive = _claim(record)
     try:
         yield record
     finally:
-        with _locked(root / ".lock"):
+        with locked(root / ".lock"):
             _clear(record.folder)
             os.close(alive)
             with contextlib.suppress(OSError):
@@ -189,14 +198,15 @@ def _clear(folder: Path) -> None:
 def _read(folder: Path) -> GraphRecord | None:
     try:
         data = json.loads((folder / _RECORD).read_text())
-        points = tuple((where, namespace) for where, namespace in data.pop("meeting_points"))
-        return GraphRecord(**data, meeting_points=points)
+        points = tuple((where, namespace) for where, namespace in data["meeting_points"])
+        return GraphRecord(**data | {"meeting_points": points, "gpus": tuple(data.get("gpus", ()))})
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Be the only process that has this file until the end of the block; wait for one that has it."""
     with path.open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
