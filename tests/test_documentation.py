@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from dynamo_core.testing.processes import Stack
+
 pytest_plugins = ["dynamo_core.testing.plugin"]
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,7 +44,10 @@ RUN_ELSEWHERE = {
 
 MODULES = {
     "dynamo-frontend": "dynamo_frontend",
+    "dynamo-router": "dynamo_frontend.router",
     "dynamo-mocker-worker": "dynamo_mocker.worker",
+    "dynamo-mocker-prefill": "dynamo_mocker.prefill",
+    "dynamo-mocker-decode": "dynamo_mocker.decode",
     "dynamo-echo-worker": "dynamo_mocker.echo",
     "dynamo-vllm-worker": "dynamo_vllm.worker",
     "dynamo-sglang-worker": "dynamo_sglang.worker",
@@ -79,6 +84,22 @@ def test_a_documented_command_is_understood(command: str, tmp_path: Path, tiny_m
         asks = any(word.startswith("--help") for word in words)
         result = _run(MODULES[words[0]], *words[1:], *([] if asks else ["--show-config"]))
     assert result.returncode == 0, result.stderr
+
+
+def test_the_requests_of_the_page_on_routing_are_answered(stack: Stack) -> None:
+    """Its Python, with this stack's port and model."""
+    (source,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "routing.md").read_text(), re.DOTALL)
+    stack.frontend("--router-mode", "kv")
+    name = "Qwen/Qwen3-0.6B"
+    stack.start("dynamo_mocker.worker", "--model", stack.model, "--served-model-name", name)
+    stack.wait_ready()
+    source = source.replace("http://127.0.0.1:8000", stack.url)
+    source += "assert again.usage.completion_tokens == 5\nprint(answer.model_extra['nvext'])\n"
+    result = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "kv_hit_rate" in result.stdout
 
 
 def test_the_reference_is_current() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -45,17 +49,67 @@ def test_hello_served(tmp_path: Path) -> None:
     assert [line.split(" | ")[1] for line in server.lines if line.endswith("+")] == ["ONE+", "TWO+"]
 
 
-def test_mocker_served(stack: Stack) -> None:
-    file = ROOT / "examples" / "mocker" / "agg.yaml"
+def serve(stack: Stack, file: Path) -> Running:
+    """`dynamo serve` a graph of simulated workers, and wait until it is ready."""
     command = [sys.executable, "-m", "dynamo_core.cli.main", "serve", str(file)]
     command += [f"--Common.model={stack.model}", f"--Common.discovery-path={stack.discovery}"]
-    server = Running([*command, f"--Frontend.http-port={stack.port}", "--Worker.served-model-name=mock"])
+    command += ["--Common.served-model-name=mock", f"--Frontend.http-port={stack.port}"]
+    server = Running(command)
     stack.running.append(server)
-    server.wait_for_line("ready after")
-    message = {"role": "user", "content": "hi"}
-    answer = stack.client().chat.completions.create(model="mock", messages=[message], max_tokens=5)
-    assert answer.usage is not None
-    assert answer.usage.completion_tokens == 5
+    server.wait_for_line("ready after", 40)
+    stack.wait_ready()
+    return server
+
+
+@pytest.mark.parametrize("name", ["agg", "agg_router", "disagg", "disagg_router"])
+def test_mocker_served(stack: Stack, name: str) -> None:
+    serve(stack, ROOT / "examples" / "mocker" / f"{name}.yaml")
+    seen = set()
+    for _ in range(5):
+        answer = stack.client().completions.create(
+            model="mock",
+            prompt="x" * 200,
+            max_tokens=5,
+            extra_body={"nvext": {"extra_fields": ["worker_id"]}},
+        )
+        assert answer.usage is not None
+        assert answer.usage.completion_tokens == 5
+        assert answer.model_extra is not None
+        workers = answer.model_extra["nvext"]["worker_id"]
+        assert (workers["prefill_worker_id"] != workers["decode_worker_id"]) is name.startswith("disagg")
+        seen.add(workers["prefill_worker_id"])
+        time.sleep(0.3)
+    assert len(seen) == 1  # of two, where there is a router
+
+
+def test_a_custom_router_served(stack: Stack) -> None:
+    """Long prompts go to one half of the workers, short ones to the other."""
+    server = serve(stack, ROOT / "examples" / "custom_router" / "custom_router.yaml")
+    ports = re.findall(r"dynamo_mocker\.worker .*--status-port (\d+)", server.output)
+    assert len(ports) == 4
+
+    def answered() -> list[float]:
+        found = []
+        for port in ports:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+                metrics = response.read().decode()
+            counts = re.findall(
+                r"^dynamo_component_requests_total\{.*generate.*\} (\S+)$", metrics, re.MULTILINE
+            )
+            found.append(sum(map(float, counts)))
+        return found
+
+    def ask(prompt: str) -> None:
+        stack.client().completions.create(model="mock", prompt=prompt, max_tokens=1)
+
+    used = []
+    for size in (1500, 100):
+        before = answered()
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda number, size=size: ask(f"{number} {'x' * size}"), range(8)))
+        used.append({port for port, now, then in zip(ports, answered(), before, strict=True) if now > then})
+    assert len(used[0]) == len(used[1]) == 2
+    assert not used[0] & used[1]
 
 
 @pytest.mark.parametrize("file", GRAPHS, ids=lambda file: f"{file.parent.name}/{file.name}")

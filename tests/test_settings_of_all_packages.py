@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from dynamo_core.args import ComponentSettings, ModelSettings, RuntimeSettings
 from dynamo_core.args.foreign import OF_OTHER_COMPONENTS
-from dynamo_core.args.settings import Settings, declarations
-from dynamo_frontend.args import FrontendSettings
-from dynamo_mocker.echo import EchoWorkerSettings
-from dynamo_mocker.worker import MockerWorkerSettings
-from dynamo_sglang.args import SglangSettings
-from dynamo_vllm.args import VllmSettings
-
-COMPONENTS: tuple[type[Settings], ...] = (
-    FrontendSettings,
-    MockerWorkerSettings,
-    EchoWorkerSettings,
-    VllmSettings,
-    SglangSettings,
-)
+from dynamo_core.args.settings import declarations
+from dynamo_core.deploy.describe import load
+from dynamo_core.deploy.installed import components
 
 
 def test_core_knows_the_variables_of_all_components() -> None:
-    everything = {d.env for component in COMPONENTS for d in declarations(component).values()}
+    ours = [module for module in components().values() if module.startswith("dynamo_")]
+    assert len(ours) >= 10
+    everything = {d.env for module in ours for d in declarations(load(module).parser().settings).values()}
     shared = {d.env for group in (RuntimeSettings, ComponentSettings) for d in declarations(group).values()}
     assert everything - shared == set(OF_OTHER_COMPONENTS)
     assert {d.env for d in declarations(ModelSettings).values()} <= everything

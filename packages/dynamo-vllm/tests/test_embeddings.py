@@ -28,8 +28,8 @@ from vllm import LLM
 from vllm.inputs import TokensPrompt
 
 if __name__ == "__main__":
-    llm = LLM(sys.argv[1], runner="pooling", convert="embed", dtype="float32", enforce_eager=True, block_size=32,
-              kv_cache_memory_bytes=32 << 20)
+    options = {"dtype": "float32", "enforce_eager": True, "block_size": 32, "kv_cache_memory_bytes": 32 << 20}
+    llm = LLM(sys.argv[1], runner="pooling", convert="embed", **options)
     prompts = [TokensPrompt(prompt_token_ids=ids) for ids in json.load(sys.stdin)]
     print(json.dumps([output.outputs.embedding for output in llm.embed(prompts)]))
 """

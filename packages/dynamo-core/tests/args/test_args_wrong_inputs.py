@@ -352,6 +352,11 @@ FILES = {
     "type in a file": text(
         f"status-port: {NO_INTEGER}; found 'http' (from {{file}}:2)", "# mine\nstatus-port: http\n"
     ),
+    "time in a TOML file": toml(
+        "{file}: 07:32:00 is a time of day, which is no value of a configuration\n"
+        "  fix: put it in quotes, if it is meant as text",
+        "model = 07:32:00\n",
+    ),
     "type in a TOML file": toml(
         f"status-port: {NO_INTEGER}; found 'http' (from {{file}}:3)",
         "# mine\n[Common]\nstatus-port = 'http'\n",

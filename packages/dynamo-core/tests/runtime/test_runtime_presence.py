@@ -53,7 +53,7 @@ def test_a_folder_that_is_emptied_fills_again(stack: Stack) -> None:
     for path in stack.discovery.glob("v1/*/*"):
         path.unlink()
     stack.wait_ready(healthy=False)
-    worker.wait_for_line(AGAIN, timeout=5)
+    worker.wait_for_line(AGAIN)
     assert entries(stack) == names
     stack.wait_ready()
     ask(stack)
@@ -82,7 +82,7 @@ def test_keys_that_are_deleted_in_etcd_are_made_again(stack: Stack, etcd: Etcd) 
     stack.wait_ready()
     keys = etcd.keys()
     etcd.delete("v1/")
-    worker.wait_for_line(AGAIN, timeout=5)
+    worker.wait_for_line(AGAIN)
     assert etcd.keys() == keys
     stack.wait_ready()
     ask(stack)

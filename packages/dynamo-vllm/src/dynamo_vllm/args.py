@@ -8,12 +8,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dynamo_core.args import (
+    AdapterSettings,
     ComponentSettings,
     DecodeSettings,
     Derived,
     Engine,
     GpuSettings,
+    HealthSettings,
     ModelSettings,
+    ParserSettings,
     RoutedSettings,
     RuntimeSettings,
     TransferSettings,
@@ -27,7 +30,15 @@ from dynamo_core.runtime.variables import runtime_variables
 INSTALL = "pip install dynamo-vllm; its README says how without a GPU"
 
 
-class VllmSettings(ModelSettings, GpuSettings, ComponentSettings, RuntimeSettings):
+class VllmSettings(
+    ModelSettings,
+    ParserSettings,
+    AdapterSettings,
+    GpuSettings,
+    HealthSettings,
+    ComponentSettings,
+    RuntimeSettings,
+):
     "The settings of every vLLM component"
 
 
@@ -107,7 +118,13 @@ def gpus(options: Mapping[str, Any]) -> int | None:
 VLLM = Engine(
     "vLLM",
     build_parser,
-    shared={"model": "--model", "served-model-name": "--served-model-name", "log-level": None},
+    shared={
+        "model": "--model",
+        "served-model-name": "--served-model-name",
+        "reasoning-parser": "--reasoning-parser",
+        "enable-lora": "--enable-lora",
+        "log-level": None,
+    },
     gpus=gpus,
     block_size="block-size",
 )

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import importlib.util
+from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING
 
 from dynamo_core import environment
 from dynamo_core.args import EngineOptions, TransferSettings
 from dynamo_core.environment import Variable
-from dynamo_core.handlers import BaseWorker, ModelCard
+from dynamo_core.errors import Unknown, UserError
+from dynamo_core.handlers import BaseWorker, EmbeddingRequest, Embeddings, ModelCard, Request
+from dynamo_core.handlers.adapters import Adapter
+from dynamo_core.handlers.card import Surface
 from dynamo_core.handlers.engine_processes import EngineProcesses
 from dynamo_core.handlers.kv_events import KvEventSocket, KvEventSource, sources
 from dynamo_core.models import engine_import
 from dynamo_core.ports import free_port_range
+from dynamo_core.runtime.context import Context
 from dynamo_vllm.args import INSTALL, VllmSettings, vllm_variables
 
 if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+    from vllm.lora.request import LoRARequest
+    from vllm.outputs import RequestOutput
+    from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
 
 FIRST_CALL_TIMEOUT = 60.0
@@ -26,6 +35,18 @@ SIDE_CHANNEL_PORT = "VLLM_NIXL_SIDE_CHANNEL_PORT"
 
 class VllmBase(BaseWorker):
     """Starts and stops vLLM."""
+
+    common_names = {
+        "dynamo_core_requests_waiting": "vllm:num_requests_waiting",
+        "dynamo_core_requests_running": "vllm:num_requests_running",
+        "dynamo_core_kv_cache_usage_ratio": "vllm:kv_cache_usage_perc",
+        "dynamo_core_prefix_cache_queried_tokens": "vllm:prefix_cache_queries",
+        "dynamo_core_prefix_cache_hit_tokens": "vllm:prefix_cache_hits",
+        "dynamo_core_prompt_tokens": "vllm:prompt_tokens",
+        "dynamo_core_generated_tokens": "vllm:generation_tokens",
+        "dynamo_core_time_to_first_token_seconds": "vllm:time_to_first_token_seconds",
+        "dynamo_core_inter_token_latency_seconds": "vllm:inter_token_latency_seconds",
+    }
 
     def __init__(self, settings: VllmSettings, options: EngineOptions) -> None:
         super().__init__()
@@ -38,31 +59,75 @@ class VllmBase(BaseWorker):
         environment.publish(vllm_variables(self.settings))
         self.engine = await self.processes.start(self._build)
         # Built in a thread, vLLM listens to its processes only from the first call on this loop on.
-        await asyncio.wait_for(self.engine.get_supported_tasks(), FIRST_CALL_TIMEOUT)
+        tasks = await asyncio.wait_for(self.engine.get_supported_tasks(), FIRST_CALL_TIMEOUT)
         config = self.engine.vllm_config
         self.max_model_len = config.model_config.max_model_len
         self.defaults = config.model_config.get_diff_sampling_param()
         self.ranks = config.parallel_config.data_parallel_size_local
-        return ModelCard(
-            model_path=self.settings.model,
-            name=self.settings.served_model_name or self.settings.model,
+        self.first_rank = config.parallel_config.data_parallel_rank
+        return ModelCard.of(
+            self.settings,
             context_length=self.max_model_len,
             kv_block_size=config.cache_config.block_size,
             total_kv_blocks=config.cache_config.num_gpu_blocks,
             max_num_seqs=config.scheduler_config.max_num_seqs,
             max_num_batched_tokens=config.scheduler_config.max_num_batched_tokens,
             role=self.role,
-            router_mode=getattr(self.settings, "router_mode", None),
+            surfaces=_surfaces(tasks),
             publishes_kv_events=bool(self.kv_event_sources()),
             data_parallel_ranks=self.ranks,
+            first_data_parallel_rank=self.first_rank,
         )
+
+    def engine_metrics(self) -> str:
+        from dynamo_vllm.engine import metrics
+
+        return metrics()
 
     def kv_event_sources(self) -> Sequence[KvEventSource]:
         config = self.engine.vllm_config.kv_events_config
         if config is None or not config.enable_kv_cache_events or config.publisher != "zmq":
             return ()
-        first = self.engine.vllm_config.parallel_config.data_parallel_rank
-        return sources(config.endpoint, ranks=self.ranks, first_rank=first, topic=config.topic)
+        return sources(config.endpoint, ranks=self.ranks, first_rank=self.first_rank, topic=config.topic)
+
+    def run(
+        self, request: Request, params: SamplingParams, context: Context
+    ) -> AsyncGenerator[RequestOutput, None]:
+        """vLLM's answer to a request, on the rank that a router has chosen for it."""
+        from dynamo_vllm.convert import engine_input
+
+        routing = request.get("routing") or {}
+        rank = routing.get("dp_rank")
+        return self.engine.generate(
+            engine_input(request),
+            params,
+            context.id(),
+            # To vLLM, small numbers go first, and its own ranks begin with 0 in every worker.
+            priority=-(routing.get("priority") or 0),
+            data_parallel_rank=None if rank is None else rank - self.first_rank,
+            lora_request=self._lora(request),
+        )
+
+    def _lora(self, request: Request | EmbeddingRequest) -> LoRARequest | None:
+        adapter = self.adapters.of(request) if self.adapters else None
+        return adapter and _lora_request(adapter)
+
+    async def add_adapter(self, adapter: Adapter, *, again: bool) -> None:
+        # vLLM tells the KV of adapters apart by their names.
+        if again and not await self.engine.reset_prefix_cache():
+            raise Unknown(
+                f"the KV cache knows another adapter by the name of {adapter.name}, and cannot be cleared "
+                "while requests are running: try again, or choose another name"
+            )
+        await self.engine.add_lora(_lora_request(adapter))
+
+    async def remove_adapter(self, adapter: Adapter) -> None:
+        await self.engine.remove_lora(adapter.id)
+
+    async def embed(self, request: EmbeddingRequest, context: Context) -> AsyncGenerator[Embeddings, None]:
+        from dynamo_vllm.embed import embed
+
+        yield await embed(self.engine, request, context.id(), self._lora(request))
 
     def _build(self) -> AsyncLLM:
         with engine_import("vllm", fix=INSTALL):
@@ -75,9 +140,17 @@ class VllmBase(BaseWorker):
             prepare=self._open_side_channel,
         )
 
-    def _open_side_channel(self, ranks: int) -> None:
+    def _open_side_channel(self, config: VllmConfig) -> None:
         """Choose the ports at which prefill and decode meet, one for each rank of vLLM's."""
+        transfer = config.kv_transfer_config
+        is_nixl = transfer is not None and "Nixl" in (transfer.kv_connector or "")
+        if is_nixl and importlib.util.find_spec("nixl") is None:
+            raise UserError(
+                "prefill and decode workers move the KV cache with NIXL, which is not installed",
+                fix="pip install 'dynamo-vllm[disaggregation]'; its README says how without a GPU",
+            )
         if isinstance(self.settings, TransferSettings) and not self.settings.kv_transfer_port:
+            ranks = config.parallel_config.data_parallel_size_local
             port = free_port_range(ranks, self.settings.kv_transfer_address)
             environment.publish([Variable(SIDE_CHANNEL_PORT, str(port), "KV transfer", yields=True)])
 
@@ -87,3 +160,22 @@ class VllmBase(BaseWorker):
             engine.output_handler.cancel()  # it would take the end of the engine for its death
         await self.processes.stop(engine.shutdown if engine else None)
         self.kv_event_socket.close()
+
+
+def _lora_request(adapter: Adapter) -> LoRARequest:
+    from vllm.lora.request import LoRARequest
+
+    return LoRARequest(adapter.name, adapter.id, adapter.path)
+
+
+def _surfaces(tasks: Sequence[str]) -> tuple[Surface, ...]:
+    """What clients may call, by what vLLM says that the loaded model can do."""
+    if "generate" in tasks:
+        return ("chat", "completions")
+    if "embed" in tasks:
+        return ("embeddings",)
+    raise UserError(
+        f"this worker serves models that generate text or make vectors; vLLM has loaded this one for "
+        f"{', '.join(tasks)}",
+        fix="leave out --runner and --convert, or give --convert embed",
+    )

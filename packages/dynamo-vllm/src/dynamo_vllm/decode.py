@@ -29,7 +29,7 @@ class VllmDecodeWorker(VllmBase, BaseDecodeWorker):
     """Goes on from the KV cache of a prefill worker; what nobody has computed it computes itself."""
 
     async def generate(self, request: Request, context: Context) -> AsyncGenerator[Chunk, None]:
-        from dynamo_vllm.convert import ChunkBuilder, engine_input, sampling_params
+        from dynamo_vllm.convert import ChunkBuilder, sampling_params
         from dynamo_vllm.errors import engine_errors
 
         params = sampling_params(request, defaults=self.defaults, max_model_len=self.max_model_len)
@@ -37,7 +37,7 @@ class VllmDecodeWorker(VllmBase, BaseDecodeWorker):
             params.extra_args = dict(prefilled)
         builder = ChunkBuilder(params)
         with engine_errors():
-            async for output in self.engine.generate(engine_input(request), params, context.id()):
+            async for output in self.run(request, params, context):
                 for chunk in builder.chunks(output):
                     yield chunk
 
@@ -68,7 +68,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             await engine.report_to(endpoint)
             await endpoint.register_model(engine.card)
             await endpoint.serve_endpoint(
-                engine.generate, until=engine.failed(), needs=prefill.endpoint(settings.endpoint)
+                engine.generate,
+                until=engine.failed(),
+                needs=prefill.endpoint(settings.endpoint),
+                beside=engine.controls(endpoint),
+                probe=engine.probe,
             )
 
     run(worker())

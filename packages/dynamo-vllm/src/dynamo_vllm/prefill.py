@@ -39,15 +39,16 @@ class VllmPrefillWorker(VllmBase, BasePrefillWorker):
     """Computes prompts; vLLM keeps each KV cache until a decode worker has fetched it."""
 
     async def generate(self, request: Request, context: Context) -> AsyncGenerator[Chunk, None]:
-        from dynamo_vllm.convert import ChunkBuilder, engine_input, sampling_params
+        from dynamo_vllm.convert import ChunkBuilder, sampling_params
         from dynamo_vllm.errors import engine_errors
 
         request = self.first_token_of(request)
         params = sampling_params(request, defaults=self.defaults, max_model_len=self.max_model_len)
-        params.extra_args = {KV_TRANSFER: KEEP_FOR_DECODE}
+        if not request.get("_HEALTH_CHECK"):  # nobody would come for its KV cache
+            params.extra_args = {KV_TRANSFER: KEEP_FOR_DECODE}
         builder = ChunkBuilder(params)
         with engine_errors():
-            async for output in self.engine.generate(engine_input(request), params, context.id()):
+            async for output in self.run(request, params, context):
                 for chunk in builder.chunks(output):
                     if output.kv_transfer_params:
                         chunk["disaggregated_params"] = {KV_TRANSFER: output.kv_transfer_params}
@@ -78,7 +79,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         async with VllmPrefillWorker(settings, arguments.engine) as engine:
             await engine.report_to(endpoint)
             await endpoint.register_model(engine.card)
-            await endpoint.serve_endpoint(engine.generate, until=engine.failed())
+            await endpoint.serve_endpoint(
+                engine.generate,
+                until=engine.failed(),
+                beside=engine.controls(endpoint),
+                probe=engine.probe,
+            )
 
     run(worker())
 

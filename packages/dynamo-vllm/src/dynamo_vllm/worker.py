@@ -28,13 +28,13 @@ class VllmWorker(VllmBase):
     """Prefill and decode in one engine."""
 
     async def generate(self, request: Request, context: Context) -> AsyncGenerator[Chunk, None]:
-        from dynamo_vllm.convert import ChunkBuilder, engine_input, sampling_params
+        from dynamo_vllm.convert import ChunkBuilder, sampling_params
         from dynamo_vllm.errors import engine_errors
 
         params = sampling_params(request, defaults=self.defaults, max_model_len=self.max_model_len)
         builder = ChunkBuilder(params)
         with engine_errors():
-            async for output in self.engine.generate(engine_input(request), params, context.id()):
+            async for output in self.run(request, params, context):
                 for chunk in builder.chunks(output):
                     yield chunk
 
@@ -63,7 +63,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         async with VllmWorker(settings, arguments.engine) as engine:
             await engine.report_to(endpoint)
             await endpoint.register_model(engine.card)
-            await endpoint.serve_endpoint(engine.generate, until=engine.failed())
+            await endpoint.serve_endpoint(
+                engine.handler,
+                until=engine.failed(),
+                beside=engine.controls(endpoint),
+                probe=engine.probe,
+            )
 
     run(worker())
 

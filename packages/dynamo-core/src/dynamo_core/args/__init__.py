@@ -3,10 +3,13 @@
 from dynamo_core.args.engine import Derived, Engine
 from dynamo_core.args.engine_options import EngineOptions
 from dynamo_core.args.groups import (
+    AdapterSettings,
     ComponentSettings,
     DecodeSettings,
     GpuSettings,
+    HealthSettings,
     ModelSettings,
+    ParserSettings,
     RoutedSettings,
     RuntimeSettings,
     StatusSettings,
@@ -18,6 +21,7 @@ from dynamo_core.args.parser import Arguments, DynamoFlexibleArgumentParser
 from dynamo_core.args.settings import Settings, setting
 
 __all__ = [
+    "AdapterSettings",
     "Arguments",
     "ComponentSettings",
     "DecodeSettings",
@@ -26,8 +30,10 @@ __all__ = [
     "Engine",
     "EngineOptions",
     "GpuSettings",
+    "HealthSettings",
     "ModelSettings",
     "Origin",
+    "ParserSettings",
     "RoutedSettings",
     "RuntimeSettings",
     "Settings",

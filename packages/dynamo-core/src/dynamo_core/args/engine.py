@@ -48,6 +48,9 @@ class Engine:
     """The key of the option that tells how many tokens a KV block holds."""
     merges_parts: bool = False
     """Whether its parser takes an option whole and in parts, where the later of two words wins."""
+    read_at_start: bool = False
+    """Whether its options are read only where a worker starts or somebody asks for them, since importing it
+    changes a process; planners take them as they are written."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from dynamo_core.args.engine import Engine, EngineOption, EngineValue, is_secret
 from dynamo_core.args.engine_parser import EngineParser
 from dynamo_core.args.engine_words import as_words
+from dynamo_core.args.foreign import is_of_another_component
 from dynamo_core.errors import UserError
 
 
@@ -63,11 +64,12 @@ class EngineOptions:
 
         Raises `UserError` with every problem.
         """
-        written = {value.key: value for value in map(_as_written, self.options)}
+        options = (o for o in self.options if not (o.is_common and is_of_another_component(o.key)))
+        written = {value.key: value for value in map(_as_written, options)}
         if self.engine is not None and not self.engine.merges_parts:
             written = _without_derived_parts(written)
-        if not self.given:  # what is derived is right, so that no engine need be imported
-            return list(written.values()), ""
+        if not self.given or (self.engine is not None and self.engine.read_at_start):
+            return list(written.values()), ""  # what is derived is right: no engine need be imported
         try:
             parser = self.parser()
         except UserError as error:
@@ -87,9 +89,9 @@ class EngineOptions:
         if problems:
             raise UserError("\n".join(problems))
         words = [
-            f"{flag}={self.ours[key]}"
+            flag if value is True else f"{flag}={value}"
             for flag, key in parser.forwarded.items()
-            if self.ours.get(key) is not None
+            if (value := self.ours.get(key)) is not None and value is not False
         ]
         return parser.parse([*words, *(word for value in values for word in value.words)])
 

@@ -61,6 +61,8 @@ def joined(flag: str, text: str) -> tuple[str, ...]:
 
 def as_words(flag: str, value: Any) -> tuple[str, ...]:
     """A value of a file as words, where there is no parser to ask how it wants them."""
+    if "." in flag:
+        return () if value is None else joined(flag, _word_of_part(value))
     if isinstance(value, bool):
         return (flag if value else f"--no-{flag.removeprefix('--')}",)
     if isinstance(value, (list, tuple)) and not any(isinstance(item, (list, dict)) for item in value):

@@ -14,23 +14,47 @@ from dynamo_core.args.suggest import nearest
 PREFIX = "DYN_"
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|^NATS_SERVER$|^ETCD_ENDPOINTS$", re.IGNORECASE)
 OF_OTHER_COMPONENTS = (
+    "DYN_ACTIVE_DECODE_BLOCKS_THRESHOLD",
+    "DYN_ACTIVE_PREFILL_TOKENS_THRESHOLD",
     "DYN_BATCH_CONCURRENCY",
     "DYN_BATCH_OUTPUT",
     "DYN_BATCH_WAIT_TIMEOUT",
+    "DYN_BLOCK_SIZE",
+    "DYN_CONDITIONAL_DISAGG",
     "DYN_ENGINE_ARGS_FILE",
     "DYN_GPUS",
     "DYN_HTTP_HOST",
     "DYN_HTTP_PORT",
     "DYN_INPUT",
+    "DYN_KV_EVENTS",
+    "DYN_KV_TRANSFER_HOST",
+    "DYN_KV_TRANSFER_PORT",
     "DYN_MIGRATION_LIMIT",
     "DYN_MODEL",
+    "DYN_PREFILL_COMPONENT",
+    "DYN_REASONING_PARSER",
+    "DYN_ROUTER_KV_OVERLAP_SCORE_CREDIT",
     "DYN_ROUTER_MODE",
+    "DYN_ROUTER_QUEUE_THRESHOLD",
+    "DYN_ROUTER_REPLICA_SYNC",
+    "DYN_ROUTER_SESSION_AFFINITY_TTL_SECS",
+    "DYN_ROUTER_TEMPERATURE",
+    "DYN_ROUTER_TTL_SECS",
+    "DYN_ROUTER_USE_KV_EVENTS",
     "DYN_SERVED_MODEL_NAME",
+    "DYN_SPEEDUP_RATIO",
     "DYN_TLS_CERT_PATH",
     "DYN_TLS_KEY_PATH",
     "DYN_TOKEN_DELAY",
+    "DYN_TOOL_CALL_PARSER",
+    "DYN_WORKERS",
 )
 """Settings of our packages; which of them are installed here must not decide what is a mistake."""
+
+
+def is_of_another_component(key: str) -> bool:
+    """Whether a file's key that is no setting here is one elsewhere in our packages."""
+    return variable_of(key.replace("-", "_")) in OF_OTHER_COMPONENTS
 
 
 def unknown_variables(declared: Iterable[Declaration]) -> list[str]:

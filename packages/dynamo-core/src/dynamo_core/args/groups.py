@@ -82,6 +82,24 @@ class RuntimeSettings(StatusSettings):
     )
 
 
+class HealthSettings(Settings):
+    "Health: does the engine still answer?"
+
+    health_interval: float = setting(
+        10.0,
+        "Seconds in which no request has got an answer, after which this worker asks its engine for one "
+        "token; 0 for never. While it does not answer, /health on the status port says 503.",
+        ge=0,
+        allow_inf_nan=False,
+    )
+    health_timeout: float = setting(
+        20.0,
+        "Seconds in which the engine has to answer that; more than its longest prompt takes.",
+        gt=0,
+        allow_inf_nan=False,
+    )
+
+
 class ComponentSettings(Settings):
     "Component: the name it is found under"
 
@@ -128,6 +146,33 @@ class RoutedSettings(Settings):
     def why_kv_events(self) -> str:
         """The setting that they follow from."""
         return "kv-events" if self.kv_events else "router-mode kv"
+
+
+class ParserSettings(Settings):
+    "Parsers: how frontends read this model's text"
+
+    tool_call_parser: str | None = setting(
+        None,
+        "How this model writes tool calls, by the Rust runtime's name for it, such as hermes; without it "
+        "they stay in the text.",
+        metavar="NAME",
+        min_length=1,
+    )
+    reasoning_parser: str | None = setting(
+        None,
+        "How this model marks what it thinks before it answers, such as qwen3; without it that stays in the "
+        "text.",
+        metavar="NAME",
+        min_length=1,
+    )
+
+
+class AdapterSettings(Settings):
+    "LoRA adapters"
+
+    enable_lora: bool = setting(
+        False, "Let adapters be loaded and unloaded while this worker runs.", env="DYN_LORA_ENABLED"
+    )
 
 
 class TransferHostSettings(RuntimeSettings):

@@ -32,7 +32,7 @@ OWN = (
         "YAML or TOML file with the same names as the flags; of several, a later one wins.",
     ),
     ("--show-config[=text|json|yaml]", "Print every value with its source and exit."),
-    ("--dump-config FILE", "Write a file that gives the same settings, and exit."),
+    ("--dump-config FILE", "Write a file that gives the same settings, and exit; - prints it."),
     ("-h, --help[=TOPIC|SETTING]", "Print help, all of it or that of a topic or a setting, and exit."),
 )
 

@@ -226,6 +226,8 @@ class DynamoFlexibleArgumentParser(Generic[S]):
         """Which of these file keys are settings, or options of the engine. Raises `UserError`."""
         found = {key for key in keys if key in self.keys - OWN_KEYS.keys()}
         others = set(keys) - found
+        if others and self.engine and self.engine.read_at_start:
+            return set(keys)
         if others and self.engine:
             parser = EngineParser(self.engine, self.keys)
             found |= {key for key in others if parser.action_of(f"--{key}")}
@@ -305,7 +307,9 @@ class DynamoFlexibleArgumentParser(Generic[S]):
         values, note = engine_rows(arguments.engine)
         for text in [*arguments.warnings, *([note] if note else [])]:
             print(f"{self.prog}: warning: {text}", file=sys.stderr)
-        if line.dump:
+        if line.dump == "-":
+            emit(dump(arguments, values).rstrip("\n"))
+        elif line.dump:
             _write(Path(line.dump), dump(arguments, values))
         if line.show:
             emit(show(arguments, values, self.variables(arguments.settings), line.show))
@@ -349,7 +353,7 @@ def _usual_check(settings: Settings) -> None:
 
 def _engine_problems(options: EngineOptions) -> list[str]:
     """What the engine's parser has to say as well, when something else is wrong already."""
-    if not options.given:
+    if not options.given or (options.engine is not None and options.engine.read_at_start):
         return []
     try:
         return options.read()[1]

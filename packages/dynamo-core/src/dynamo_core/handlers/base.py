@@ -5,21 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from dynamo_core.errors import EngineDead
+from dynamo_core.handlers.adapters import Adapters
 from dynamo_core.handlers.card import ModelCard, Role
 from dynamo_core.handlers.kv_events import KvEventSource
-from dynamo_core.handlers.types import Chunk, Request
+from dynamo_core.handlers.metrics import common_metrics
+from dynamo_core.handlers.types import Chunk, EmbeddingRequest, Embeddings, Request
 from dynamo_core.runtime.context import Context
+from dynamo_core.runtime.streams import Handler
 
 if TYPE_CHECKING:
+    from dynamo_core.handlers.adapters import TakesAdapters
     from dynamo_core.runtime.component import Endpoint
     from dynamo_core.runtime.feed import RouterFeed
 
 logger = logging.getLogger(__name__)
+
+PROBE_TOKEN = 1
+"""Every vocabulary has it."""
 
 
 class BaseWorker(ABC):
@@ -28,7 +35,12 @@ class BaseWorker(ABC):
         async with Worker(settings) as worker:
             await worker.report_to(endpoint)
             await endpoint.register_model(worker.card)
-            await endpoint.serve_endpoint(worker.generate, until=worker.failed())
+            await endpoint.serve_endpoint(
+                worker.handler,
+                until=worker.failed(),
+                beside=worker.controls(endpoint),
+                probe=worker.probe,
+            )
 
     Guarantees, kept by this class and by the endpoint that serves it:
 
@@ -48,6 +60,8 @@ class BaseWorker(ABC):
     def __init__(self) -> None:
         self.feed: RouterFeed | None = None
         """What routers hear of this worker; None as long as nobody is to be told."""
+        self.adapters: Adapters | None = None
+        """LoRA adapters beside the model; None if this worker takes none."""
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @abstractmethod
@@ -66,13 +80,56 @@ class BaseWorker(ABC):
         The last chunk of each choice carries its finish reason, the last of all the usage.
         """
 
+    def embed(self, request: EmbeddingRequest, context: Context) -> AsyncGenerator[Embeddings, None]:
+        """Answer one request for vectors with one item; for engines that serve models of that kind.
+
+        Raises the request errors of `dynamo_core.errors`.
+        """
+        raise NotImplementedError
+
+    @property
+    def handler(self) -> Handler:
+        """What to serve: `embed` for a model that makes vectors, `generate` for any other."""
+        return self.embed if "embeddings" in self.card.surfaces else self.generate
+
+    def controls(self, endpoint: Endpoint) -> Mapping[str, Handler]:
+        """Further endpoints for whoever operates this worker: those for adapters, if it takes them. An engine
+        that can has the methods of `TakesAdapters`."""
+        if not self.card.takes_adapters:
+            return {}
+        self.adapters = Adapters(cast("TakesAdapters", self), endpoint, self.card.name)
+        return self.adapters.handlers
+
     def kv_event_sources(self) -> Sequence[KvEventSource]:
         """Where the started engine publishes its KV events by itself, if it does."""
         return ()
 
+    common_names: ClassVar[Mapping[str, str]] = {}
+    """The engine's own names of the metrics in `dynamo_core.handlers.metrics.COMMON`."""
+
+    def engine_metrics(self) -> str:
+        """The engine's own metrics in Prometheus' exposition format; called from any thread."""
+        return ""
+
+    def metrics(self) -> str:
+        """Those, and what all engines count under common names."""
+        text = self.engine_metrics()
+        return text + common_metrics(text, self.common_names)
+
+    @property
+    def probe(self) -> Mapping[str, Any]:
+        """A request for one token, to find out whether the engine answers."""
+        about = {"model": self.card.name, "_HEALTH_CHECK": True}
+        if "embeddings" in self.card.surfaces:
+            return {**about, "token_ids": [[PROBE_TOKEN]]}
+        stop = {"max_tokens": 1, "ignore_eos": True}
+        options = {"stop_conditions": stop, "sampling_options": {"temperature": 0.0}, "output_options": {}}
+        return {**about, **options, "token_ids": [PROBE_TOKEN]}
+
     async def report_to(self, endpoint: Endpoint) -> None:
-        """Let routers know of this worker's KV events and load, if it is to publish them; call it before
-        the model is registered."""
+        """Publish this worker's metrics, and let routers know of its KV events and load, if it is to publish
+        them; call it before the model is registered."""
+        endpoint.publish_metrics(self.metrics)
         if not self.card.publishes_kv_events:
             return  # whoever publishes listens on all interfaces: see RouterFeed
         self.feed = await endpoint.router_feed(self.card, self.kv_event_sources())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
+from dynamo_core.args.groups import AdapterSettings, ModelSettings, ParserSettings, RoutedSettings
 from dynamo_core.routing import RouterMode
 
 Role = Literal["aggregated", "prefill", "decode"]
-Surface = Literal["chat", "completions"]
+Surface = Literal["chat", "completions", "embeddings"]
 
 
 @dataclass(frozen=True)
@@ -40,5 +41,23 @@ class ModelCard:
     publishes_kv_events: bool = False
     data_parallel_ranks: int = 1
     """Each has a KV cache of its own, and routers choose among them."""
+    first_data_parallel_rank: int = 0
+    """Above 0 if the engine's first ranks are those of other workers."""
     bootstrap: tuple[str, int] | None = None
     """Host and port at which decode workers find this prefill worker while it is still computing."""
+    tool_call_parser: str | None = None
+    reasoning_parser: str | None = None
+    takes_adapters: bool = False
+    """Whether LoRA adapters can be loaded beside the model."""
+
+    @classmethod
+    def of(cls, settings: ModelSettings, **facts: Any) -> Self:
+        """The card that a worker's settings ask for; `facts` are the fields that only its engine knows."""
+        if isinstance(settings, RoutedSettings):
+            facts.setdefault("router_mode", settings.router_mode)
+        if isinstance(settings, ParserSettings):
+            facts.setdefault("tool_call_parser", settings.tool_call_parser)
+            facts.setdefault("reasoning_parser", settings.reasoning_parser)
+        if isinstance(settings, AdapterSettings):
+            facts.setdefault("takes_adapters", settings.enable_lora)
+        return cls(settings.model, settings.served_model_name or settings.model, **facts)

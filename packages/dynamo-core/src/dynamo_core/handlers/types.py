@@ -83,6 +83,27 @@ class Request(TypedDict, total=False):
     multi_modal_data: dict[str, Any] | None
     extra_args: dict[str, Any] | None
     annotations: list[str]
+    _HEALTH_CHECK: bool
+    """A probe: to be answered without any other worker."""
+
+
+class EmbeddingRequest(TypedDict, total=False):
+    """What `embed` receives: one or several tokenized texts."""
+
+    token_ids: list[list[int]]
+    model: str
+    dimensions: int | None
+    """How many numbers of each vector to return; None for all."""
+
+
+class Embeddings(TypedDict):
+    """What `embed` yields, once."""
+
+    embeddings: list[str]
+    """One vector for each text, in the same order: 32-bit floats, little-endian, in base64. The frontend
+    makes of them what the client asked for."""
+    prompt_tokens: int
+    total_tokens: int
 
 
 class TopLogprob(TypedDict, total=False):

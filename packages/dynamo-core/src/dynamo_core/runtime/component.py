@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dynamo_core.deploy.deployment import check_name
@@ -15,6 +15,7 @@ from dynamo_core.runtime.client import Client
 from dynamo_core.runtime.feed import RouterFeed
 from dynamo_core.runtime.peers import watch_peers
 from dynamo_core.runtime.presence import stay_registered
+from dynamo_core.runtime.probe import Probe, watch_answers
 from dynamo_core.runtime.streams import Handler, Streams
 
 if TYPE_CHECKING:
@@ -79,7 +80,10 @@ class Endpoint:
         self._runtime = component.runtime
         self._rust = self._runtime.rust_endpoint(self.path)
         self._card: ModelCard | None = None
+        self._adapters: set[str] = set()
         self._is_wanted = True
+        self._lacks: set[str] = set()
+        """What keeps this endpoint from being ready."""
 
     async def client(self) -> Client:
         """A client for this endpoint's instances."""
@@ -95,6 +99,37 @@ class Endpoint:
         await register(self._rust, card, status_server=self._runtime.has_status_server)
         self._card = card
 
+    async def unregister_model(self) -> None:
+        """Tell frontends that this endpoint serves no model now; nothing if it serves none."""
+        for name in list(self._adapters):
+            await self.unregister_adapter(name)
+        if self._card is not None:
+            from dynamo import _core
+
+            self._card = None
+            await _core.unregister_model(self._rust)
+
+    async def register_adapter(self, name: str) -> None:
+        """Tell frontends of a model `name` that this endpoint serves beside the one it has registered."""
+        from dynamo_core.runtime.model import register
+
+        if self._card is None:
+            raise TypeError("an adapter is registered after its model")
+        await register(self._rust, self._card, status_server=self._runtime.has_status_server, adapter=name)
+        self._adapters.add(name)
+
+    async def unregister_adapter(self, name: str) -> None:
+        """No new request for that model comes here."""
+        from dynamo import _core
+
+        self._adapters.discard(name)
+        await _core.unregister_model(self._rust, name)
+
+    def publish_metrics(self, text: Callable[[], str]) -> None:
+        """Add what `text` returns, in Prometheus' exposition format, to `/metrics` on the status port. It is
+        called in a thread of the Rust runtime's whenever somebody reads them."""
+        self._rust.metrics.register_prometheus_expfmt_callback(text)
+
     async def router_feed(self, card: ModelCard, sources: Sequence[KvEventSource] = ()) -> RouterFeed:
         """What tells routers about this instance's KV cache; what `sources` publish is passed on."""
         if self._runtime.event_plane == "zmq":
@@ -107,11 +142,7 @@ class Endpoint:
     async def unregister(self) -> None:
         """Leave discovery: no new request finds this instance. Requests in flight go on."""
         self._is_wanted = False
-        if self._card is not None:
-            from dynamo import _core
-
-            self._card = None
-            await _core.unregister_model(self._rust)
+        await self.unregister_model()
         await self._rust.unregister_endpoint_instance()
 
     async def serve_endpoint(
@@ -120,6 +151,8 @@ class Endpoint:
         *,
         until: Coroutine[Any, Any, None] | None = None,
         needs: Endpoint | None = None,
+        beside: Mapping[str, Handler] | None = None,
+        probe: Mapping[str, Any] | None = None,
     ) -> None:
         """Serve `handler(request, context)`, an async generator, until the runtime is asked to stop.
 
@@ -131,6 +164,12 @@ class Endpoint:
         streams end the same way, and the exception comes out of here.
 
         Without an instance of `needs`, another endpoint, this process is served but not ready, and says so.
+
+        `beside` are further endpoints of this component by name, for whoever operates it; they are served as
+        long as this one.
+
+        `probe` is a request that the handler is asked when nobody else asks; while it does not answer, this
+        process is not ready.
 
         An entry that vanishes from discovery meanwhile is made again. If discovery refuses, or the Rust
         runtime gives up, streams drain as above and `RegistrationLost` comes out of here.
@@ -145,13 +184,18 @@ class Endpoint:
         try:
             with self._runtime.serving(self):
                 client = await self._discoverable(serving)
+                for name, other in (beside or {}).items():
+                    watched.append(await self.component.endpoint(name)._serve_beside(other))
                 if self._runtime.can_lose_entries:
                     watched.append(asyncio.ensure_future(self._stay_registered(client)))
                 if needs is None:
                     self._ready(True)
                 else:
                     peers = await needs.client()
-                    watched.append(asyncio.ensure_future(watch_peers(self.path, peers, self._ready)))
+                    watched.append(asyncio.ensure_future(watch_peers(self.path, peers, self._has_peers)))
+                if probe is not None and (times := self._runtime.probe_times):
+                    asking = watch_answers(self.path, streams, Probe(probe, *times), self._answers)
+                    watched.append(asyncio.ensure_future(asking))
                 done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                 if serving in done:
                     await serving
@@ -172,7 +216,26 @@ class Endpoint:
             for task in watched:
                 task.cancel()
 
-    def _ready(self, ready: bool) -> None:
+    async def _serve_beside(self, handler: Handler) -> asyncio.Future[None]:
+        """Serve until the runtime closes, without a say in whether this process is ready."""
+        serving: asyncio.Future[None] = asyncio.ensure_future(
+            self._rust.serve_endpoint(Streams(handler).serve)
+        )
+        client = await self._discoverable(serving)
+        if self._runtime.can_lose_entries:
+            return asyncio.ensure_future(self._stay_registered(client))
+        return serving
+
+    def _has_peers(self, is_so: bool) -> None:
+        self._ready(is_so, "peers")
+
+    def _answers(self, is_so: bool) -> None:
+        self._ready(is_so, "answers")
+
+    def _ready(self, is_so: bool, what: str = "") -> None:
+        """It is ready unless it lacks something."""
+        (self._lacks.discard if is_so else self._lacks.add)(what)
+        ready = not self._lacks
         self._runtime.set_ready(ready)
         if ready:
             logger.info("%s is ready", self.path)
@@ -198,6 +261,8 @@ class Endpoint:
         await self._rust.register_endpoint_instance()
         if self._card is not None:
             await self.register_model(self._card)
+        for name in list(self._adapters):
+            await self.register_adapter(name)
 
     async def _discoverable(self, serving: asyncio.Future[None]) -> Any:
         """Wait until this instance shows in discovery, which is when others can find it too; returns the

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamo_core import environment, logs
-from dynamo_core.args.groups import GpuSettings
+from dynamo_core.args.groups import GpuSettings, HealthSettings, ParserSettings
 from dynamo_core.deploy.gpus import check_gpus
 from dynamo_core.errors import UserError
 from dynamo_core.ports import check_port
 from dynamo_core.runtime.component import Namespace
 from dynamo_core.runtime.lost import RegistrationLost, registration_lost
+from dynamo_core.runtime.parsers import check_parsers
 from dynamo_core.runtime.reachable import check_servers, way_in
 from dynamo_core.runtime.variables import runtime_variables
 
@@ -51,8 +52,8 @@ class DistributedRuntime:
     async def open(cls, settings: RuntimeSettings) -> AsyncIterator[DistributedRuntime]:
         """Join the graph that `settings` name, and leave it at the end.
 
-        Raises `UserError` if discovery cannot be reached or is not safe to use, or for a port or a GPU
-        that cannot be had.
+        Raises `UserError` if discovery cannot be reached or is not safe to use, or for a port, a GPU or a
+        parser that cannot be had.
         """
         check_port(settings.status_host, settings.status_port, "status-port")
         if isinstance(settings, GpuSettings) and settings.gpus is not None:
@@ -64,6 +65,8 @@ class DistributedRuntime:
         await check_servers(settings)
         from dynamo import _core
 
+        if isinstance(settings, ParserSettings):
+            check_parsers(settings)
         try:
             rust = _core.DistributedRuntime(
                 asyncio.get_running_loop(),
@@ -89,6 +92,15 @@ class DistributedRuntime:
     @property
     def has_status_server(self) -> bool:
         return self._settings.status_port >= 0
+
+    @property
+    def probe_times(self) -> tuple[float, float] | None:
+        """Interval and timeout of probes, in seconds; None without them, or where nobody would see their
+        outcome."""
+        settings = self._settings
+        if not isinstance(settings, HealthSettings) or not settings.health_interval:
+            return None
+        return (settings.health_interval, settings.health_timeout) if self.has_status_server else None
 
     @property
     def event_plane(self) -> str:

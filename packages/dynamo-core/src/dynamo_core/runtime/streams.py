@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
@@ -27,6 +28,8 @@ class Streams:
         self._handler = handler
         self._takes_context = len(inspect.signature(handler).parameters) > 1
         self._running: set[_Stream] = set()
+        self.chunks = 0
+        """How many have gone out, over all requests."""
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -46,6 +49,7 @@ class Streams:
                     chunk = await step()
                 finally:
                     stream.step = None
+                self.chunks += 1
                 yield chunk
         except StopAsyncIteration:
             pass
@@ -59,6 +63,15 @@ class Streams:
             await stream.close()
         if stream.error is not None:
             raise to_rust(stream.error)
+
+    async def ask(self, request: Any) -> None:
+        """Have the handler answer a request of this process's own. Raises what the handler raises."""
+        from dynamo import _core
+
+        arguments = (request, _core.Context()) if self._takes_context else (request,)
+        async with contextlib.aclosing(self._handler(*arguments)) as generator:  # type: ignore[type-var]
+            async for _ in generator:
+                pass
 
     def __len__(self) -> int:
         return len(self._running)

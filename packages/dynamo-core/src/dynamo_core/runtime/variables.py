@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dynamo_core import environment
-from dynamo_core.args.groups import GpuSettings
+from dynamo_core.args.groups import AdapterSettings, GpuSettings
 from dynamo_core.deploy.gpus import VISIBLE, check_names
 from dynamo_core.environment import Variable
 
@@ -26,9 +26,11 @@ _LOUD_TARGETS = {
     "dynamo_llm::discovery": "error",
     "dynamo_llm::kv_router::publisher": "error",
     "dynamo_llm::http::service::disconnect": "error",
+    "dynamo_kv_router::sequences::multi_worker": "error",
+    "dynamo_llm::kv_router::indexer::recovery::worker_query": "error",
 }
-"""Rust targets that call a 503 to a health probe, a text-only model, a client that leaves and every
-orderly shutdown an error or a warning. They speak at --log-level debug."""
+"""Rust targets that call a 503 to a health probe, a text-only model, a client that leaves, a worker that
+comes and every orderly shutdown an error or a warning. They speak at --log-level debug."""
 QUIET = ",".join(f"{target}={level}" for target, level in _LOUD_TARGETS.items())
 RUST_LEVELS = {
     "debug": "debug",
@@ -36,6 +38,9 @@ RUST_LEVELS = {
     "warning": f"error,{QUIET}",
     "error": f"error,{QUIET}",
 }
+SILENT_WORKERS = "dynamo_llm::kv_router::indexer::recovery::source_health"
+"""The Rust target that tells of workers without KV events; where a frontend of ours can read discovery,
+it says that itself, and by name."""
 
 
 def runtime_variables(settings: RuntimeSettings) -> list[Variable]:
@@ -50,7 +55,7 @@ def runtime_variables(settings: RuntimeSettings) -> list[Variable]:
         Variable("DYN_EVENT_PLANE_HOST", settings.rpc_host, host),
         Variable("DYN_SYSTEM_PORT", str(settings.status_port), "status server", setting="status-port"),
         Variable("DYN_SYSTEM_HOST", settings.status_host, "status server", setting="status-host"),
-        Variable("DYN_LOG", RUST_LEVELS[settings.log_level], "log level", yields=True),
+        Variable("DYN_LOG", _rust_level(settings), "log level", yields=True),
     ]
     if settings.log_format == "json":
         found.append(Variable("DYN_LOGGING_JSONL", "true", "log format"))
@@ -64,9 +69,19 @@ def runtime_variables(settings: RuntimeSettings) -> list[Variable]:
     if "nats" in (settings.request_plane, settings.event_plane):
         found.append(Variable("NATS_SERVER", settings.nats_server, "transport", setting="nats-server"))
         found.append(_startup_timeout("NATS"))
+    if isinstance(settings, AdapterSettings) and settings.enable_lora:
+        found.append(
+            Variable("DYN_LORA_ENABLED", "true", "/v1/loras on the status port", setting="enable-lora")
+        )
     if isinstance(settings, GpuSettings):
         found += gpu_variables(settings)
     return found
+
+
+def _rust_level(settings: RuntimeSettings) -> str:
+    level = RUST_LEVELS[settings.log_level]
+    can_tell = settings.discovery_backend in ("file", "etcd") and settings.log_level != "debug"
+    return f"{level},{SILENT_WORKERS}=error" if can_tell else level
 
 
 def _startup_timeout(server: str) -> Variable:

@@ -23,6 +23,8 @@ import openai
 from dynamo_core import environment
 from dynamo_core.ports import free_ports, reserve
 
+LIMIT = 40.0
+"""Seconds after which something hangs, also on a machine that runs several tests at a time."""
 RESERVED = 50
 """Ports that are kept at a time; a test has ended before so many others are taken."""
 
@@ -73,7 +75,7 @@ class Running:
     def output(self) -> str:
         return "\n".join(self.lines)
 
-    def wait_for_line(self, pattern: str, timeout: float = 20.0) -> re.Match[str]:
+    def wait_for_line(self, pattern: str, timeout: float = LIMIT) -> re.Match[str]:
         """The first match in what the process writes; fails with its output if it ends first."""
         deadline = time.monotonic() + timeout
         seen = 0
@@ -88,7 +90,7 @@ class Running:
                     why = f"ended with {self.process.poll()}" if ended else f"said nothing in {timeout} s"
                     raise AssertionError(f"no line matches {pattern!r}; the process {why}:\n{self.output}")
 
-    def wait(self, timeout: float = 20.0) -> int:
+    def wait(self, timeout: float = LIMIT) -> int:
         """The exit code, once all output is in."""
         try:
             code = self.process.wait(timeout)
@@ -97,7 +99,7 @@ class Running:
         self._reader.join(5.0)
         return code
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = 20.0) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = LIMIT) -> int:
         """Send a signal and wait for the end."""
         self.process.send_signal(number)
         return self.wait(timeout)
@@ -178,7 +180,7 @@ class Stack:
         except (urllib.error.URLError, OSError):
             return False
 
-    def wait_ready(self, timeout: float = 30.0, *, healthy: bool = True) -> None:
+    def wait_ready(self, timeout: float = LIMIT, *, healthy: bool = True) -> None:
         """Wait until `/health` says so, or stops saying so; fails at once if a process ends."""
         deadline = time.monotonic() + timeout
         while self.healthy() is not healthy:
@@ -190,7 +192,7 @@ class Stack:
                 raise AssertionError(f"healthy is not {healthy} after {timeout} s:\n{logs}")
             time.sleep(0.01)
 
-    def wait_instances(self, count: int, timeout: float = 30.0) -> None:
+    def wait_instances(self, count: int, timeout: float = LIMIT) -> None:
         """Wait until the frontend knows this many instances."""
         deadline = time.monotonic() + timeout
         while True:

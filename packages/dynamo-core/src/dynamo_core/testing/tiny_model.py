@@ -108,6 +108,27 @@ def write_tiny_weights(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
+def write_tiny_adapter(folder: Path, model: Path, *, seed: int, rank: int = 8) -> Path:
+    """Write a LoRA adapter for a tiny model, with random weights that change what it says."""
+    import numpy
+    from safetensors.numpy import save_file
+
+    config = json.loads((model / "config.json").read_text())
+    random = numpy.random.default_rng(seed)
+    hidden, queries = config["hidden_size"], config["num_attention_heads"] * config["head_dim"]
+    tensors = {}
+    for layer in range(config["num_hidden_layers"]):
+        prefix = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
+        for name, shape in {"lora_A": (rank, hidden), "lora_B": (queries, rank)}.items():
+            tensors[f"{prefix}.{name}.weight"] = random.normal(0.0, 0.5, shape).astype("float32")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, str(folder / "adapter_model.safetensors"))
+    about = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": 2 * rank, "bias": "none"}
+    about |= {"target_modules": ["q_proj"], "base_model_name_or_path": str(model)}
+    (folder / "adapter_config.json").write_text(json.dumps(about, indent=1))
+    return folder
+
+
 def _tokenizer() -> dict[str, object]:
     """A tokenizer of single characters, in the format of Hugging Face's tokenizers library."""
     words = [*SPECIALS, *(_byte_level(character) for character in CHARACTERS)]

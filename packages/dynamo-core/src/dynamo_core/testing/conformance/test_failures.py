@@ -38,7 +38,8 @@ class Two:
             max_tokens=1,
             extra_body={"nvext": {"extra_fields": ["worker_id"]}},
         )
-        return str(answer.nvext["worker_id"]["decode_worker_id"])
+        extra = answer.model_extra or {}
+        return str(extra["nvext"]["worker_id"]["decode_worker_id"])
 
 
 @pytest.fixture(scope="module")
