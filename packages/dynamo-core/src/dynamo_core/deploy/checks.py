@@ -195,8 +195,8 @@ def _routers(parts: Parts) -> Iterator[str]:
             space = p.settings.get("namespace")
             if p.deployment.get("role") == "frontend" and space and space.value == GLOBAL_NAMESPACE:
                 yield (
-                    f"{name} would pass {router} by: in namespace {_shown(space)} it serves the models of all, "
-                    f"and so finds the workers of {router} itself\n  fix: give {name} the namespace of "
+                    f"{name} would pass {router} by: in namespace {_shown(space)} it serves the models of "
+                    f"all, and so finds the workers of {router} itself\n  fix: give {name} the namespace of "
                     f"{router}, {part.settings['namespace'].value}"
                 )
 

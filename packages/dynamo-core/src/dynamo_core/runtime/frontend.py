@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dynamo_core import environment
@@ -23,7 +23,7 @@ class FrontendOptions:
     for the global one."""
     http_host: str = "127.0.0.1"
     http_port: int = 8000
-    routing: Routing = Routing()
+    routing: Routing = field(default_factory=Routing)
     migration_limit: int = 3
     """How often one request may move to another worker after its worker was lost."""
     tls_cert_path: str | None = None

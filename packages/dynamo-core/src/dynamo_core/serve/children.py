@@ -66,8 +66,12 @@ class Spawner(Protocol):
 class LocalChild:
     """A process of this machine, in a session and process group of its own."""
 
-    def __init__(self, process: Process, announce: Callable[[], None]) -> None:
-        """`announce` is called in the new process before its program is loaded."""
+    def __init__(
+        self, process: Process, announce: Callable[[], None], expect_orphans: Callable[[int], None]
+    ) -> None:
+        """`announce` is called in the new process before its program is loaded, `expect_orphans` with its
+        id before it is asked to end."""
+        self._expect_orphans = expect_orphans
         environ = {**environment.snapshot(), **process.env, **process.secrets}
         reader, writer = (None, None) if process.foreground else os.pipe()
         try:
@@ -106,6 +110,7 @@ class LocalChild:
             self._process.send_signal(signal.SIGINT)
 
     def terminate(self) -> None:
+        self._expect_orphans(self.pid)
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
 
@@ -140,7 +145,7 @@ class LocalSpawner:
 
     def start(self, process: Process) -> LocalChild:
         # The new process announces itself: this one may be killed before it could.
-        child = LocalChild(process, lambda: self._tell("+", os.getpid()))
+        child = LocalChild(process, lambda: self._tell("+", os.getpid()), self._expect_orphans)
         self.running.add(child.pid)
         return child
 
@@ -148,6 +153,16 @@ class LocalSpawner:
         self.running.discard(child.pid)
         self._tell("-", child.pid)
         _kill_orphans({*self.running, self._guard.pid})
+        for group in tuple(self._inherited):
+            if not _has_members(group):
+                self._disown(group)
+
+    def _expect_orphans(self, pid: int) -> None:
+        """Tell the guard of what a process leaves to us when it ends: we may be killed before we could."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(pid).children(recursive=True):
+                with contextlib.suppress(ProcessLookupError):
+                    self._inherit(os.getpgid(process.pid))
 
     def _tell(self, what: str, group: int) -> None:
         os.write(self._telling, f"{what}{group}\n".encode())
@@ -199,6 +214,16 @@ def _kill_orphans(known: Collection[int]) -> None:
             for process in (*orphan.children(recursive=True), orphan):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
+
+
+def _has_members(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _group_without_leader(group: int) -> bool:

@@ -126,7 +126,7 @@ class ScriptedWorker(BaseWorker):
                 yield chunk
                 if token in ends:
                     return
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):  # the second between two tokens
             self._say("cancelled", context)
             raise
         finally:

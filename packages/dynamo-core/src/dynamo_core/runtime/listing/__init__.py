@@ -3,8 +3,8 @@
     listing = await read_listing(settings)
 
 The Rust runtime keeps one JSON object per endpoint under `v1/instances`, one per model under `v1/mdc`
-and one per publisher of KV events under `v1/event_sources`, in files and in etcd alike. A process renews what it has registered; once it is gone, its
-entries stay until they expire.
+and one per publisher of KV events under `v1/event_sources`, in files and in etcd alike. A process renews
+what it has registered; once it is gone, its entries stay until they expire.
 """
 
 from __future__ import annotations
