@@ -50,8 +50,14 @@ MODULES = {
     "dynamo-mocker-decode": "dynamo_mocker.decode",
     "dynamo-echo-worker": "dynamo_mocker.echo",
     "dynamo-vllm-worker": "dynamo_vllm.worker",
+    "dynamo-vllm-prefill": "dynamo_vllm.prefill",
+    "dynamo-vllm-decode": "dynamo_vllm.decode",
     "dynamo-sglang-worker": "dynamo_sglang.worker",
+    "dynamo-sglang-prefill": "dynamo_sglang.prefill",
+    "dynamo-sglang-decode": "dynamo_sglang.decode",
     "dynamo-trtllm-worker": "dynamo_trtllm.worker",
+    "dynamo-trtllm-prefill": "dynamo_trtllm.prefill",
+    "dynamo-trtllm-decode": "dynamo_trtllm.decode",
 }
 
 
@@ -71,7 +77,8 @@ HERE = [
 
 @pytest.mark.parametrize("command", HERE)
 def test_a_documented_command_is_understood(command: str, tmp_path: Path, tiny_model: Path) -> None:
-    """What would start something is run with `--show-config` or `--dry-run`; all else as it stands."""
+    """What would start something is run with `--show-config`, `--dry-run` or `--collect-only`; all else as
+    it stands."""
     words = shlex.split(command.replace("FOLDER", str(tiny_model)))
     if words[0] == "dynamo" and words[1] not in ("serve", "run"):
         result = _run("dynamo_core.cli.main", *words[1:])
@@ -80,6 +87,8 @@ def test_a_documented_command_is_understood(command: str, tmp_path: Path, tiny_m
             words[2] = str(tmp_path / "graph.yaml")
             Path(words[2]).write_text("Frontend:\n  component: dynamo_frontend\n")
         result = _run("dynamo_core.cli.main", *words[1:], "--dry-run")
+    elif words[0] == "pytest":
+        result = _run("pytest", *words[1:], "--collect-only")
     else:
         asks = any(word.startswith("--help") for word in words)
         result = _run(MODULES[words[0]], *words[1:], *([] if asks else ["--show-config"]))

@@ -24,8 +24,8 @@ PACKAGES = ["dynamo-core", "dynamo-frontend", "dynamo-mocker", *ENGINES]
 PLAIN = [name for name in PACKAGES if name not in ENGINES]
 MODULES = {
     "dynamo-core": ["dynamo_core.testing.scripted"],
-    "dynamo-frontend": ["dynamo_frontend"],
-    "dynamo-mocker": ["dynamo_mocker.worker", "dynamo_mocker.echo"],
+    "dynamo-frontend": ["dynamo_frontend", "dynamo_frontend.router"],
+    "dynamo-mocker": [f"dynamo_mocker.{name}" for name in ("worker", "prefill", "decode", "echo")],
     "dynamo-vllm": ["dynamo_vllm.worker"],
     "dynamo-sglang": ["dynamo_sglang.worker"],
     "dynamo-trtllm": ["dynamo_trtllm.worker"],

@@ -96,7 +96,7 @@ def test_chat(stack: Stack, temporary: Path) -> None:
 
 def test_chat_with_an_engine_that_does_not_start(stack: Stack, temporary: Path) -> None:
     wrong = temporary.parent / "wrong.json"
-    wrong.write_text("{")
+    wrong.write_text('{"engine": {"no_such": 1}}')
     with Terminal(
         [DYNAMO, "run", "in=text", "out=mocker", stack.model, "--engine-args-file", wrong]
     ) as terminal:

@@ -149,8 +149,10 @@ def test_a_decode_worker_that_dies_while_it_answers(halves: Halves, expected: st
 
 
 def test_a_health_probe_leaves_no_cache_behind_that_nobody_fetches(halves: Halves) -> None:
-    [prefilling] = halves.start("prefill", 1)
+    """Sent by the worker to itself when nobody else asks."""
+    [prefilling] = halves.start("prefill", 1, "--health-interval", 0.1)
     address = prefilling.wait_for_line(r"(\S+) is ready")[1]
+    prefilling.wait_for_line("double: 1 tokens of prompt")
     probe = {"token_ids": [1], "stop_conditions": {"max_tokens": 1}, "_HEALTH_CHECK": True}
     [[chunk]] = halves.stack.ask(address, probe)
     assert len(chunk["token_ids"]) == 1

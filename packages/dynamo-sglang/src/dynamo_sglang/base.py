@@ -55,16 +55,14 @@ class SglangBase(BaseWorker):
         self.defaults = manager.model_config.get_default_sampling_params()
         self.arguments = self.engine.server_args.resolved_dict()
         state = await manager.get_internal_state()
-        return ModelCard(
-            model_path=self.settings.model,
-            name=self.settings.served_model_name or self.settings.model,
+        return ModelCard.of(
+            self.settings,
             context_length=self.limits.context_len,
             kv_block_size=self.limits.page_size,
             total_kv_blocks=self.limits.kv_tokens // self.limits.page_size,
             max_num_seqs=state[0]["effective_max_running_requests_per_dp"],
             max_num_batched_tokens=self.arguments["max_prefill_tokens"],
             role=self.role,
-            router_mode=getattr(self.settings, "router_mode", None),
             publishes_kv_events=bool(self.kv_event_sources()),
             data_parallel_ranks=self.arguments["dp_size"],
             bootstrap=self.bootstrap,

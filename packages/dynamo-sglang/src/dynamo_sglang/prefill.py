@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         async with SglangPrefillWorker(settings, arguments.engine) as engine:
             await engine.report_to(endpoint)
             await endpoint.register_model(engine.card)
-            await endpoint.serve_endpoint(engine.generate, until=engine.failed())
+            await endpoint.serve_endpoint(engine.handler, until=engine.failed(), probe=engine.probe)
 
     run(worker())
 

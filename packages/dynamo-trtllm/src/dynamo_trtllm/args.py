@@ -13,7 +13,9 @@ from dynamo_core.args import (
     Derived,
     Engine,
     GpuSettings,
+    HealthSettings,
     ModelSettings,
+    ParserSettings,
     RoutedSettings,
     RuntimeSettings,
 )
@@ -30,7 +32,9 @@ TRANSFER_TIMEOUT = 60_000
 """Milliseconds; by itself TensorRT-LLM would wait for a lost peer for ever."""
 
 
-class TrtllmSettings(ModelSettings, GpuSettings, ComponentSettings, RuntimeSettings):
+class TrtllmSettings(
+    ModelSettings, ParserSettings, GpuSettings, HealthSettings, ComponentSettings, RuntimeSettings
+):
     "The settings of every TensorRT-LLM component"
 
 
@@ -96,7 +100,7 @@ def gpus(options: Mapping[str, Any]) -> int | None:
 TRTLLM = Engine(
     "TensorRT-LLM",
     build_parser,
-    shared={"model": "--model"},
+    shared={"model": "--model", "reasoning-parser": None},
     kept={"--skip-tokenizer-init": "the worker sets it, since prompts and answers are tokens here"},
     gpus=gpus,
     block_size="kv-cache-config.tokens_per_block",

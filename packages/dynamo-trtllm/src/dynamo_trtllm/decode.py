@@ -81,7 +81,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             await engine.report_to(endpoint)
             await endpoint.register_model(engine.card)
             await endpoint.serve_endpoint(
-                engine.generate, until=engine.failed(), needs=prefill.endpoint(settings.endpoint)
+                engine.handler,
+                until=engine.failed(),
+                needs=prefill.endpoint(settings.endpoint),
+                probe=engine.probe,
             )
 
     run(worker())

@@ -88,12 +88,15 @@ class EngineOptions:
         values, problems = self.read(parser)
         if problems:
             raise UserError("\n".join(problems))
-        words = [
+        return parser.parse([*self.forwarded(parser), *(word for value in values for word in value.words)])
+
+    def forwarded(self, parser: EngineParser) -> list[str]:
+        """Our values for the shared names, as words for the engine."""
+        return [
             flag if value is True else f"{flag}={value}"
             for flag, key in parser.forwarded.items()
             if (value := self.ours.get(key)) is not None and value is not False
         ]
-        return parser.parse([*words, *(word for value in values for word in value.words)])
 
 
 def _without_derived_parts(values: dict[str, EngineValue]) -> dict[str, EngineValue]:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 from dynamo_core.errors import Disconnected
+from dynamo_core.handlers.card import ModelCard
 from dynamo_core.handlers.types import Chunk, Request
 from dynamo_core.runtime.context import Context
 from dynamo_core.runtime.kv_router import Candidate, KvRouter, WorkerCards
@@ -71,21 +72,22 @@ class BaseRouter:
             yield chunk
 
     async def advertise(self, endpoint: Endpoint) -> None:
-        """Keep `endpoint`'s model registered while there are workers; never ends."""
+        """Keep the workers' model registered for `endpoint` while there are any; never ends. If they
+        disagree about it, what was registered first stays as long as one of them says the same."""
         cards = WorkerCards(self.workers)
-        advertised = None
+        advertised: ModelCard | None = None
         try:
             while True:
-                card = cards.find()
-                if card is not None and self._router is None:
-                    self._router = KvRouter(self.workers, card.kv_block_size or 1, self._routing)
-                if card != advertised:
-                    advertised = card
-                    if card is None:
-                        await endpoint.unregister_model()
-                    else:
-                        logger.info("%s routes %s to %s", endpoint.path, card.name, self.workers.path)
-                        await endpoint.register_model(card)
+                found = cards.read()
+                if found and self._router is None:
+                    self._router = KvRouter(self.workers, found[0].kv_block_size or 1, self._routing)
+                is_current = advertised in found if found else advertised is None
+                if not is_current:
+                    await endpoint.unregister_model()
+                    advertised = found[0] if found else None
+                    if advertised is not None:
+                        logger.info("%s routes %s to %s", endpoint.path, advertised.name, self.workers.path)
+                        await endpoint.register_model(advertised)
                 await asyncio.sleep(INTERVAL)
         finally:
             cards.close()

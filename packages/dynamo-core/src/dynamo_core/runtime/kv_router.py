@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -48,12 +49,10 @@ class WorkerCards:
         self._watch = _core.FpmEventSubscriber(_rust(workers))
         self._watch.start_tracking()
 
-    def find(self) -> ModelCard | None:
-        """The card of one of them; None if there is none."""
-        for text in self._watch.get_model_cards().values():
-            if not (card := json.loads(text)).get("lora"):
-                return _model_card(card)
-        return None
+    def read(self) -> list[ModelCard]:
+        """The cards of all of them, without those of adapters."""
+        cards = map(_model_card, self._watch.get_model_cards().values())
+        return [card for card in cards if card is not None]
 
     def close(self) -> None:
         self._watch.shutdown()
@@ -110,8 +109,12 @@ def _rust(endpoint: Endpoint) -> Any:
     return endpoint.component.runtime.rust_endpoint(endpoint.path)
 
 
-def _model_card(card: Mapping[str, Any]) -> ModelCard:
+@functools.lru_cache(maxsize=1024)  # they are asked for again and again, and hardly ever change
+def _model_card(text: str) -> ModelCard | None:
     """What a router says of the model behind it. Sizes of one worker are not those of all, and left out."""
+    card = json.loads(text)
+    if card.get("lora"):
+        return None
     config = card["runtime_config"]
     surfaces = str(card["model_type"]).lower()
     return ModelCard(

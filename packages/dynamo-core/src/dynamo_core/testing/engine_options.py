@@ -175,8 +175,7 @@ class OptionsUnderTest:
 
     def _forwarded(self, arguments: Arguments[Any]) -> list[str]:
         """The shared settings as the engine's flags."""
-        ours = {key: getattr(arguments.settings, key.replace("-", "_"), None) for key in self.engine.shared}
-        return [f"{f}={ours[key]}" for key, f in self.engine.shared.items() if f and ours[key] is not None]
+        return arguments.engine.forwarded(self.reader)
 
     def _samples(self, action: argparse.Action) -> tuple[Sample, ...]:
         """The possible samples that the engine takes and that are not the default.
@@ -317,7 +316,7 @@ class EngineOptionChecks:
 
     def test_what_is_not_the_users_is_refused(self) -> None:
         engine, flags = self.options.engine, self.options.alone._option_string_actions
-        ours = {f"--{key}" for key in self.options.parser().keys}
+        ours = {f"--{no}{key}" for key in self.options.parser().keys for no in ("", "no-")}
         for key, flag in engine.shared.items():
             for name in flags[flag].option_strings if flag else ():
                 if name not in ours:

@@ -50,8 +50,8 @@ class Pair:
     engine: EngineUnderTest
     halves: dict[str, Running] = field(default_factory=dict)
 
-    def start(self, role: Any) -> Running:
-        self.halves[role] = self.engine.start_half(self.stack, role)
+    def start(self, role: Any, *flags: object) -> Running:
+        self.halves[role] = self.engine.start_half(self.stack, role, *flags)
         return self.halves[role]
 
     def kill(self, role: str) -> None:
@@ -90,6 +90,8 @@ class PairChecks:
     """Subclass it as `class TestMyPair(PairChecks)`."""
 
     has_seeds = True
+    meeting: tuple[str, int] | None = None
+    """Host and port at which the first prefill worker is told to be met; None if it has no such thing."""
 
     @pytest.fixture(scope="class")
     def pair(
@@ -100,7 +102,8 @@ class PairChecks:
             pair = Pair(stack, engine)
             stack.frontend()
             pair.start("decode")
-            pair.start("prefill")
+            host, port = self.meeting or ("", 0)
+            pair.start("prefill", *(("--kv-transfer-host", host, "--kv-transfer-port", port) if host else ()))
             stack.wait_ready(START_TIMEOUT)
             yield pair
 

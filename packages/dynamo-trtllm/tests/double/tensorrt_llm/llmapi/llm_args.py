@@ -59,6 +59,7 @@ class TorchLlmArgs(Strict):
     kv_cache_config: KvCacheConfig = Field(default_factory=KvCacheConfig, description="The KV cache.")
     cache_transceiver_config: CacheTransceiverConfig | None = None
     enable_chunked_prefill: bool = False
+    reasoning_parser: str | None = None
     disable_overlap_scheduler: bool = False
     stream_interval: int = Field(1, ge=1)
     guided_decoding_backend: Literal["xgrammar", "llguidance"] | None = None

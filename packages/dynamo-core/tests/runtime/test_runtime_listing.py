@@ -1,0 +1,40 @@
+"""What workers say of their routing can be read from discovery."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from dynamo_core.args import DynamoFlexibleArgumentParser, RuntimeSettings
+from dynamo_core.runtime.listing import Listing, read_listing
+from dynamo_core.testing.processes import Stack
+from dynamo_core.testing.servers import Etcd
+
+
+def listing_of(*flags: str) -> Listing:
+    settings = DynamoFlexibleArgumentParser(RuntimeSettings).resolve(flags).settings
+    return asyncio.run(read_listing(settings))
+
+
+@pytest.mark.parametrize("backend", ["file", "etcd"])
+def test_who_publishes_kv_events(stack: Stack, backend: str, request: pytest.FixtureRequest) -> None:
+    flags: tuple[str, ...] = ("--discovery-path", str(stack.discovery))
+    if backend == "etcd":
+        etcd: Etcd = request.getfixturevalue("etcd")
+        flags = etcd.flags
+    for worker in [stack.scripted(*flags, "--kv-events"), stack.scripted(*flags)]:
+        worker.wait_for_line("is ready")
+    listing = listing_of(*flags)
+    assert len(listing.models) == 2
+    (publisher,) = listing.publishers
+    assert publisher.path == "dynamo.scripted.generate"
+    assert publisher.instance_id in {model.instance_id for model in listing.models}
+    assert listing.live.publishers == (publisher,)
+
+
+@pytest.mark.parametrize("mode", [None, "round-robin", "random", "least-loaded", "power-of-two", "kv"])
+def test_which_routing_workers_ask_for(stack: Stack, mode: str | None) -> None:
+    stack.scripted(*(["--router-mode", mode] if mode else [])).wait_for_line("is ready")
+    (model,) = listing_of("--discovery-path", str(stack.discovery)).models
+    assert model.router_mode == mode
