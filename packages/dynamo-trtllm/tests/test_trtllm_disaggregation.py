@@ -20,7 +20,7 @@ from dynamo_core.handlers.card import Role
 from dynamo_core.testing.engine_checks import Case, complete
 from dynamo_core.testing.engines import EngineUnderTest
 from dynamo_core.testing.pair_checks import LONG, PairChecks
-from dynamo_core.testing.processes import Running, Stack
+from dynamo_core.testing.processes import PORTS, Running, Stack
 from dynamo_core.testing.tiny_model import decode
 
 TRANSFER_MS = 3000
@@ -150,7 +150,7 @@ def test_a_decode_worker_that_dies_while_it_answers(halves: Halves, expected: st
 
 def test_a_health_probe_leaves_no_cache_behind_that_nobody_fetches(halves: Halves) -> None:
     """Sent by the worker to itself when nobody else asks."""
-    [prefilling] = halves.start("prefill", 1, "--health-interval", 0.1)
+    [prefilling] = halves.start("prefill", 1, "--health-interval", 0.1, "--status-port", next(PORTS))
     address = prefilling.wait_for_line(r"(\S+) is ready")[1]
     prefilling.wait_for_line("double: 1 tokens of prompt")
     probe = {"token_ids": [1], "stop_conditions": {"max_tokens": 1}, "_HEALTH_CHECK": True}
