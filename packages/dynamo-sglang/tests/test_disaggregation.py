@@ -88,11 +88,18 @@ class TestSglangPair(PairChecks):
         assert answer.usage is not None
         assert 7 <= answer.usage.completion_tokens <= 9
 
-    def test_prompt_logprobs_are_a_400_that_names_them(self, pair: Pair) -> None:
-        with pytest.raises(openai.BadRequestError, match="prompt_logprobs is not supported where prefill"):
-            pair.stack.client().completions.create(
-                model="tiny", prompt=PROMPTS[0], max_tokens=2, extra_body={"prompt_logprobs": 1}
-            )
+    @pytest.mark.parametrize(
+        ("asked", "named"),
+        [
+            ({"extra_body": {"prompt_logprobs": 1}}, "prompt_logprobs is not supported where prefill"),
+            ({"seed": 7}, "seed works only in an engine started with"),
+        ],
+    )
+    def test_what_a_pair_has_not_is_a_400_that_names_it(
+        self, pair: Pair, asked: dict[str, Any], named: str
+    ) -> None:
+        with pytest.raises(openai.BadRequestError, match=named):
+            pair.stack.client().completions.create(model="tiny", prompt=PROMPTS[0], max_tokens=2, **asked)
 
     def test_a_decode_worker_that_gets_no_hand_over_says_so(self, pair: Pair) -> None:
         answer = pair.stack.ask(pair.address("decode"), request_for(LONG, 4))[0]

@@ -139,7 +139,7 @@ def test_an_etcd_that_is_away_for_longer_than_the_lease(served: Served, etcd: Et
             graph.serving.wait_for_line(rf"{name} is up again")
         load.wait_answered()
     assert [outcome for outcome in load.failed if outcome.is_broken] == []
-    assert load.statuses <= {404, 503, None}
+    assert load.statuses <= {404, 500, 503, None}  # 500: taken by a frontend whose runtime has just ended
     assert graph.components.isdisjoint(components)
     assert "Traceback" not in graph.serving.output
     assert graph.serving.stop(signal.SIGINT) == 0

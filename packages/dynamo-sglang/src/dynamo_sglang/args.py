@@ -13,6 +13,7 @@ from dynamo_core.args import (
     Derived,
     Engine,
     GpuSettings,
+    HealthSettings,
     ModelSettings,
     RoutedSettings,
     RuntimeSettings,
@@ -30,7 +31,7 @@ LOST_AFTER = 120
 """Seconds after which one half gives up a request that the other one, alive, does not get on with."""
 
 
-class SglangSettings(ModelSettings, GpuSettings, ComponentSettings, RuntimeSettings):
+class SglangSettings(ModelSettings, GpuSettings, HealthSettings, ComponentSettings, RuntimeSettings):
     "The settings of every SGLang component"
 
 
