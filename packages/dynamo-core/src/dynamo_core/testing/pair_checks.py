@@ -49,8 +49,10 @@ class Pair:
     stack: Stack
     engine: EngineUnderTest
     halves: dict[str, Running] = field(default_factory=dict)
+    prefill_flags: tuple[object, ...] = ()
 
-    def start(self, role: Any, *flags: object) -> Running:
+    def start(self, role: Any) -> Running:
+        flags = self.prefill_flags if role == "prefill" else ()
         self.halves[role] = self.engine.start_half(self.stack, role, *flags)
         return self.halves[role]
 
@@ -91,7 +93,7 @@ class PairChecks:
 
     has_seeds = True
     meeting: tuple[str, int] | None = None
-    """Host and port at which the first prefill worker is told to be met; None if it has no such thing."""
+    """Host and port at which prefill workers are told to be met; None if they have no such thing."""
 
     @pytest.fixture(scope="class")
     def pair(
@@ -100,10 +102,12 @@ class PairChecks:
         """Started once, the decode worker first: it has to wait for the other."""
         with Stack(tmp_path_factory.mktemp("pair"), tiny_model) as stack:
             pair = Pair(stack, engine)
+            if self.meeting:
+                host, port = self.meeting
+                pair.prefill_flags = ("--kv-transfer-host", host, "--kv-transfer-port", port)
             stack.frontend()
             pair.start("decode")
-            host, port = self.meeting or ("", 0)
-            pair.start("prefill", *(("--kv-transfer-host", host, "--kv-transfer-port", port) if host else ()))
+            pair.start("prefill")
             stack.wait_ready(START_TIMEOUT)
             yield pair
 
