@@ -17,7 +17,8 @@ TEXT = """\
 
 Made by `python tools/conformance.py` from real runs of the conformance kit on a machine without a GPU; the
 commands are in that file. *yes*: kept. *400*: the engine does not have it, and says so to the client by
-name. *–*: it cannot apply, for the reason below.
+name. *–*: it cannot apply, for the reason below. dynamo_trtllm ran on its double, never on the real engine;
+dynamo_core.testing is the scripted engine.
 """
 
 
