@@ -266,27 +266,6 @@ def test_clients_can_be_kept_from_choosing(
     assert not any("nvext" in (answer.model_extra or {}) for answer in answers)
 
 
-def test_workers_that_ask_for_a_mode_overrule_the_frontend(tmp_path: Path, tiny_model: Path) -> None:
-    with workers(tmp_path, tiny_model, "--router-mode", "random") as graph:
-        flags = ("--router-mode", "kv", "--router-session-ttl", 60)
-        with frontend(graph, tmp_path / "own", *flags) as own:
-            said = "the workers of scripted ask for router-mode random, and that is what they get"
-            own.running[0].wait_for_line(said)
-            session = {"x-dynamo-session-id": "one"}
-            assert len({ask(own, headers=session) for _ in range(20)}) > 1
-
-
-def test_workers_have_to_agree_about_what_they_ask_for(stack: Stack) -> None:
-    """The Rust runtime serves only those that agree with the first."""
-    stack.frontend()
-    stack.scripted("--router-mode", "random")
-    stack.wait_ready()
-    stack.scripted().wait_for_line("is ready")
-    wait_workers(stack, 2)
-    stack.running[0].wait_for_line("Rejected incompatible workers")
-    assert len({ask(stack) for _ in range(12)}) == 1
-
-
 def test_what_a_client_cannot_override_is_refused_by_name(plain: Stack, tmp_path: Path) -> None:
     with (
         frontend(plain, tmp_path, "--router-mode", "kv", "--no-router-kv-events") as own,

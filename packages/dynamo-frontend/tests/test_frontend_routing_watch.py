@@ -1,4 +1,4 @@
-"""A frontend says which workers its routing knows nothing of, and which it does not rule."""
+"""A frontend says which workers its routing knows nothing of."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from dynamo_core.runtime.listing import Listing, Model, Publisher
 from dynamo_core.testing.processes import Stack
 from dynamo_frontend.frontend import parser
-from dynamo_frontend.routing_watch import INTERVAL, IndependentWorkers, SilentWorkers
+from dynamo_frontend.routing_watch import INTERVAL, SilentWorkers
 
 SILENT = (
     "router-mode kv knows nothing of the KV caches of {}: no KV events come from there; start these workers "
@@ -19,11 +19,11 @@ SILENT = (
 
 
 class Watched:
-    """Both watches of a frontend in namespace n, and what they say of what they are shown."""
+    """The watch of a frontend in namespace n, and what it says of what it is shown."""
 
     def __init__(self, caplog: pytest.LogCaptureFixture, flags: Sequence[str]) -> None:
         routing = parser().resolve(list(flags)).settings.routing
-        self._watches = SilentWorkers(_serves, routing), IndependentWorkers(_serves, routing)
+        self._watch = SilentWorkers(_serves, routing)
         self._caplog = caplog
         caplog.set_level(logging.INFO, "dynamo_frontend.routing_watch")
 
@@ -32,13 +32,12 @@ class Watched:
         publishers = tuple(
             Publisher("n", "c", "generate", worker, None, None, False) for worker in publishing
         )
-        for watch in self._watches:
-            watch.look(Listing("folder f", models=models, publishers=publishers))
+        self._watch.look(Listing("folder f", models=models, publishers=publishers))
         return [record.getMessage() for record in self._caplog.records]
 
     @property
     def is_concerned(self) -> bool:
-        return any(watch.is_concerned for watch in self._watches)
+        return self._watch.is_concerned
 
 
 def _serves(model: Model) -> bool:
@@ -50,8 +49,8 @@ def kv(caplog: pytest.LogCaptureFixture) -> Watched:
     return Watched(caplog, ["--router-mode", "kv"])
 
 
-def model(worker: int, *, namespace: str = "n", role: str = "aggregated", mode: str | None = None) -> Model:
-    return Model(namespace, "c", "generate", worker, None, None, False, name="m", role=role, router_mode=mode)
+def model(worker: int, *, namespace: str = "n", role: str = "aggregated") -> Model:
+    return Model(namespace, "c", "generate", worker, None, None, False, name="m", role=role)
 
 
 def test_a_silent_worker_is_named_once_and_after_a_second_look(kv: Watched) -> None:
@@ -87,7 +86,6 @@ def test_mended_ones_are_named_too(kv: Watched) -> None:
     [
         model(1, namespace="elsewhere"),
         model(1, role="decode"),
-        model(1, mode="round-robin"),
     ],
 )
 def test_who_need_not_speak(kv: Watched, nothing: Model) -> None:
@@ -107,35 +105,6 @@ def test_decode_workers_have_to_speak_for_conditional_disaggregation(
     watched = Watched(caplog, ["--router-mode", "kv", "--conditional-disagg", "9"])
     said = [watched.looks_at(model(1, role="decode")) for _ in range(2)]
     assert said[1] == [SILENT.format("n.c.generate (instance 1)")]
-
-
-def test_workers_that_ask_for_kv_have_to_speak_wherever(caplog: pytest.LogCaptureFixture) -> None:
-    watched = Watched(caplog, [])
-    said = [watched.looks_at(model(1, mode="kv")) for _ in range(2)]
-    assert said[1] == [SILENT.format("n.c.generate (instance 1)")]
-
-
-RULED = (
-    "the workers of m ask for router-mode {}, and that is what they get: none of this frontend's own routing "
-    "settings counts for them"
-)
-
-
-@pytest.mark.parametrize(
-    ("flags", "mode", "said"),
-    [
-        ([], "random", [RULED.format("random")]),
-        (["--router-mode", "kv"], "kv", []),
-        (["--router-mode", "kv", "--router-temperature", "1"], "kv", [RULED.format("kv")]),
-        (["--router-mode", "random", "--router-session-ttl", "9"], "random", [RULED.format("random")]),
-        (["--router-session-ttl", "9"], None, []),
-    ],
-)
-def test_workers_that_overrule_the_frontend(
-    caplog: pytest.LogCaptureFixture, flags: list[str], mode: str | None, said: list[str]
-) -> None:
-    watched = Watched(caplog, flags)
-    assert [watched.looks_at(model(1, mode=mode), publishing=[1]) for _ in range(2)] == [said, []]
 
 
 def test_a_mixed_fleet_as_it_runs(stack: Stack) -> None:

@@ -11,8 +11,8 @@ SCRIPTED = "dynamo_core.testing.scripted"
 FRONTEND = "Frontend: {component: dynamo_frontend}\n"
 COMPONENT = """\
 from dynamo_core.args import (
-    ComponentSettings, DecodeSettings, DynamoFlexibleArgumentParser, Engine, ModelSettings, RoutedSettings,
-    RuntimeSettings
+    ComponentSettings, DecodeSettings, DynamoFlexibleArgumentParser, Engine, KvEventSettings, ModelSettings,
+    RoutedSettings, RuntimeSettings
 )
 from dynamo_core.deploy import BaseDeployment
 import argparse
@@ -181,8 +181,11 @@ def test_conditional_disaggregation_needs_decode_workers_that_tell(tmp_path: Pat
     )
     text += f"Prefill: {{{loud}}}\n"
     decode = f"Decode: {{{component(tmp_path, 'quiet', 'decode')}}}\n"
-    assert "but Decode publishes no KV events" in problems(tmp_path, text + decode)
-    decode = f"Decode: {{{component(tmp_path, 'quiet', 'decode', groups='RoutedSettings, ')}}}\n"
+    told = problems(tmp_path, text + decode)
+    assert "but Decode publishes no KV events" in told
+    assert "give router-mode: kv once, under Common, and kv-events: true to Decode; or" in told
+    groups = "KvEventSettings, "
+    decode = f"Decode: {{{component(tmp_path, 'quiet', 'decode', groups=groups)}, kv-events: true}}\n"
     assert plan_of(tmp_path, text + decode)
 
 

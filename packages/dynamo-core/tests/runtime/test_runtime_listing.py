@@ -31,10 +31,3 @@ def test_who_publishes_kv_events(stack: Stack, backend: str, request: pytest.Fix
     assert publisher.path == "dynamo.scripted.generate"
     assert publisher.instance_id in {model.instance_id for model in listing.models}
     assert listing.live.publishers == (publisher,)
-
-
-@pytest.mark.parametrize("mode", [None, "round-robin", "random", "least-loaded", "power-of-two", "kv"])
-def test_which_routing_workers_ask_for(stack: Stack, mode: str | None) -> None:
-    stack.scripted(*(["--router-mode", mode] if mode else [])).wait_for_line("is ready")
-    (model,) = listing_of("--discovery-path", str(stack.discovery)).models
-    assert model.router_mode == mode

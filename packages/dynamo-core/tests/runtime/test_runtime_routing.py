@@ -40,8 +40,8 @@ def settles(stack: Stack, prompt: list[int], timeout: float = 10.0) -> bool:
 
 
 @pytest.mark.setting("router_mode", "kv_events")
-def test_what_a_worker_asks_for_holds_for_a_frontend_that_knows_nothing(stack: Stack) -> None:
-    stack.frontend()
+def test_one_mode_for_frontend_and_workers(stack: Stack) -> None:
+    stack.frontend("--router-mode", "kv")
     workers = [stack.scripted("--router-mode", "kv") for _ in range(2)]
     for worker in workers:
         worker.wait_for_line("is ready")
@@ -52,9 +52,10 @@ def test_what_a_worker_asks_for_holds_for_a_frontend_that_knows_nothing(stack: S
 
 
 @pytest.mark.setting("kv_events")
-def test_events_alone_leave_the_choice_to_the_frontend(stack: Stack) -> None:
+@pytest.mark.parametrize("flags", [("--kv-events",), ("--router-mode", "kv")])
+def test_the_choice_is_the_frontends(stack: Stack, flags: tuple[str, ...]) -> None:
     stack.frontend()
-    for worker in [stack.scripted("--kv-events") for _ in range(2)]:
+    for worker in [stack.scripted(*flags) for _ in range(2)]:
         worker.wait_for_line("is ready")
     stack.wait_ready()
     stack.wait_instances(4)

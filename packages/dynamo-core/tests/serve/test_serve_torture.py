@@ -48,9 +48,9 @@ import os, signal, sys
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     shared = f"{mark}-{{os.getpid()}}"
-    open(shared, "w").close()
-    print("up", flush=True)
     try:
+        open(shared, "w").close()
+        print("up", flush=True)
         signal.pause()
     finally:
         os.unlink(shared)

@@ -1,5 +1,4 @@
-"""Frontends and routers say where routing is not what it was asked for: workers that do not tell what is
-in their KV caches, and workers that ask for a routing of their own.
+"""Frontends and routers that route by what is in KV caches name the workers that do not tell.
 
     async with watching_frontend(runtime, settings):
         await serve_frontend(runtime, options)
@@ -13,8 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from dynamo_core.args import RuntimeSettings
 from dynamo_core.errors import UserError
@@ -34,17 +32,6 @@ Serves = Callable[[Model], bool]
 """Whether requests are routed to a worker at all."""
 
 
-class Watch(Protocol):
-    """Compares what it is shown with what it has said, and says what is new."""
-
-    @property
-    def is_concerned(self) -> bool:
-        """Whether there is something to look at again."""
-        ...
-
-    def look(self, listing: Listing) -> None: ...
-
-
 @contextlib.asynccontextmanager
 async def watching_frontend(runtime: DistributedRuntime, settings: FrontendSettings) -> AsyncIterator[None]:
     """Watch while the body serves HTTP."""
@@ -56,8 +43,7 @@ async def watching_frontend(runtime: DistributedRuntime, settings: FrontendSetti
     def serves(model: Model) -> bool:
         return settings.namespace in (GLOBAL_NAMESPACE, model.namespace)
 
-    watches = SilentWorkers(serves, settings.routing), IndependentWorkers(serves, settings.routing)
-    async with _watching(runtime, settings, watches, instances):
+    async with _watching(runtime, settings, SilentWorkers(serves, settings.routing), instances):
         yield
 
 
@@ -72,7 +58,7 @@ async def watching_router(
         return sorted(client.instance_ids())
 
     watch = SilentWorkers(lambda model: model.path == workers.path, Routing("kv", routing))
-    async with _watching(runtime, settings, [watch], instances):
+    async with _watching(runtime, settings, watch, instances):
         yield
 
 
@@ -80,7 +66,7 @@ async def watching_router(
 async def _watching(
     runtime: DistributedRuntime,
     settings: RuntimeSettings,
-    watches: Sequence[Watch],
+    workers: SilentWorkers,
     instances: Callable[[], Awaitable[object]],
 ) -> AsyncIterator[None]:
     async def watch() -> None:
@@ -88,13 +74,11 @@ async def _watching(
         stopping = asyncio.ensure_future(runtime.stopping())
         while not (await asyncio.wait({stopping}, timeout=INTERVAL))[0]:
             found = await instances()
-            if found == known and not any(each.is_concerned for each in watches):
+            if found == known and not workers.is_concerned:
                 continue
             known = found
             with contextlib.suppress(UserError):  # not to be reached now, or never to be read, as Kubernetes
-                listing = (await read_listing(settings)).live
-                for each in watches:
-                    each.look(listing)
+                workers.look((await read_listing(settings)).live)
 
     watching = asyncio.ensure_future(watch())
     try:
@@ -116,6 +100,7 @@ class SilentWorkers:
 
     @property
     def is_concerned(self) -> bool:
+        """Whether there is something to look at again."""
         return bool(self._suspected or self._silent)
 
     def look(self, listing: Listing) -> None:
@@ -146,33 +131,7 @@ class SilentWorkers:
     def _is_listened_to(self, model: Model) -> bool:
         if model.role == "decode" and self._routing.kv.conditional_disagg is None:
             return False
-        if model.router_mode is None:
-            return self._routing.mode == "kv" and self._routing.kv.kv_events
-        return model.router_mode == "kv"
-
-
-class IndependentWorkers:
-    """Says of which models the workers ask for a routing that is not the frontend's, and get it."""
-
-    is_concerned = False
-
-    def __init__(self, serves: Serves, routing: Routing) -> None:
-        self._serves = serves
-        self._routing = routing
-        self._said: set[str] = set()
-
-    def look(self, listing: Listing) -> None:
-        for model in filter(self._serves, listing.models):
-            if model.router_mode is None or model.role == "prefill" or model.name in self._said:
-                continue
-            if model.router_mode != self._routing.mode or self._routing != Routing(self._routing.mode):
-                self._said.add(model.name)
-                logger.warning(
-                    "the workers of %s ask for router-mode %s, and that is what they get: none of this "
-                    "frontend's own routing settings counts for them",
-                    model.name,
-                    model.router_mode,
-                )
+        return self._routing.mode == "kv" and self._routing.kv.kv_events
 
 
 def _names(models: Iterable[Model]) -> str:

@@ -70,7 +70,7 @@ def engine_config(settings: MockerSettings, role: Role) -> dict[str, Any]:
     as decode it never publishes any.
     """
     given = _read(settings)
-    publishes = isinstance(settings, MockerWorkerSettings) and settings.publishes_kv_events
+    publishes = isinstance(settings, MockerWorkerSettings) and bool(settings.why_kv_events)
     return {
         **given,
         "engine": {

@@ -46,7 +46,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             model_path=settings.model,
             model_name=settings.served_model_name or settings.model,
             source=settings.engine_args_file,
-            router_mode=settings.router_mode,
         )
 
     run(worker())

@@ -14,6 +14,7 @@ from dynamo_core.args import (
     Engine,
     GpuSettings,
     HealthSettings,
+    KvEventSettings,
     ModelSettings,
     RoutedSettings,
     RuntimeSettings,
@@ -79,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def derive(settings: SglangSettings) -> Iterator[Derived]:
     """The options of SGLang that follow from the component and its settings."""
-    if isinstance(settings, RoutedSettings) and settings.publishes_kv_events:
+    if isinstance(settings, KvEventSettings) and settings.why_kv_events:
         yield Derived("kv-events-config", {"publisher": "zmq"}, settings.why_kv_events)
     if isinstance(settings, TransferHostSettings):
         role = "decode" if isinstance(settings, DecodeSettings) else "prefill"

@@ -14,6 +14,7 @@ from dynamo_core.args import (
     Engine,
     GpuSettings,
     HealthSettings,
+    KvEventSettings,
     ModelSettings,
     ParserSettings,
     RoutedSettings,
@@ -46,7 +47,7 @@ class TrtllmPrefillSettings(RoutedSettings, TrtllmSettings):
     "The settings of dynamo-trtllm-prefill"
 
 
-class TrtllmDecodeSettings(DecodeSettings, TrtllmSettings):
+class TrtllmDecodeSettings(KvEventSettings, DecodeSettings, TrtllmSettings):
     "The settings of dynamo-trtllm-decode"
 
 
@@ -74,8 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def why_kv_events(settings: TrtllmSettings) -> str:
     """The setting that asks for KV events; empty if none does."""
-    is_asked = isinstance(settings, RoutedSettings) and settings.publishes_kv_events
-    return settings.why_kv_events if is_asked else ""
+    return settings.why_kv_events if isinstance(settings, KvEventSettings) else ""
 
 
 def derive(settings: TrtllmSettings) -> Iterator[Derived]:

@@ -15,6 +15,7 @@ from dynamo_core.args import (
     Engine,
     GpuSettings,
     HealthSettings,
+    KvEventSettings,
     ModelSettings,
     ParserSettings,
     RoutedSettings,
@@ -50,7 +51,7 @@ class VllmPrefillSettings(RoutedSettings, TransferSettings, VllmSettings):
     "The settings of dynamo-vllm-prefill"
 
 
-class VllmDecodeSettings(DecodeSettings, TransferSettings, VllmSettings):
+class VllmDecodeSettings(KvEventSettings, DecodeSettings, TransferSettings, VllmSettings):
     "The settings of dynamo-vllm-decode"
 
 
@@ -92,7 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def derive(settings: VllmSettings) -> Iterator[Derived]:
     """The options of vLLM that follow from the component and its settings."""
-    if isinstance(settings, RoutedSettings) and settings.publishes_kv_events:
+    if isinstance(settings, KvEventSettings) and settings.why_kv_events:
         yield Derived("kv-events-config.enable_kv_cache_events", True, settings.why_kv_events)
     if isinstance(settings, TransferSettings):
         role = "decode" if isinstance(settings, DecodeSettings) else "prefill"

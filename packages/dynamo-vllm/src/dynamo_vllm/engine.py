@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from prometheus_client import generate_latest
 from pydantic import ValidationError
 from vllm.config import KVEventsConfig, VllmConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
@@ -59,6 +58,8 @@ def start_engine(
 
 def metrics() -> str:
     """vLLM's own metrics, and what its library says of this process."""
+    from prometheus_client import generate_latest
+
     return generate_latest(get_prometheus_registry()).decode()
 
 

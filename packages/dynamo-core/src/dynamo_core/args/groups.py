@@ -126,26 +126,31 @@ class ModelSettings(Settings):
     )
 
 
-class RoutedSettings(Settings):
-    "Routing: what this worker asks of frontends, and tells them"
+class KvEventSettings(Settings):
+    "Routing: what this worker tells frontends"
 
-    router_mode: RouterMode | None = setting(
-        None,
-        "How frontends are to choose among the workers of this model; their own --router-mode if left out. "
-        "With kv, this worker publishes its KV events.",
-    )
     kv_events: bool = setting(
-        False, "Publish what is in this worker's KV cache and how full it is, also without --router-mode kv."
+        False, "Publish what is in this worker's KV cache and how full it is, for frontends that route by it."
     )
-
-    @property
-    def publishes_kv_events(self) -> bool:
-        return self.kv_events or self.router_mode == "kv"
 
     @property
     def why_kv_events(self) -> str:
-        """The setting that they follow from."""
-        return "kv-events" if self.kv_events else "router-mode kv"
+        """The setting that makes this worker publish KV events; empty if none does."""
+        return "kv-events" if self.kv_events else ""
+
+
+class RoutedSettings(KvEventSettings):
+    "Routing: what this worker tells frontends"
+
+    router_mode: RouterMode | None = setting(
+        None,
+        "The --router-mode of the frontends, so that one line under Common reaches both: with kv this worker "
+        "publishes its KV events; other modes ask nothing of it.",
+    )
+
+    @property
+    def why_kv_events(self) -> str:
+        return super().why_kv_events or ("router-mode kv" if self.router_mode == "kv" else "")
 
 
 class ParserSettings(Settings):

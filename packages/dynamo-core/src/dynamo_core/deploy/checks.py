@@ -174,11 +174,13 @@ def _kv_routing(parts: Parts) -> Iterator[str]:
             if p.deployment.get("role") in roles and not p.deployment.get("kv_events")
         ]
         if silent:
+            halves = [worker for worker in silent if parts[worker].deployment.get("role") == "decode"]
+            besides = f", and kv-events: true to {', '.join(halves)}" if halves else ""
             yield (
                 f"{name} routes by what is in the workers' KV caches (router-mode kv, from {mode.origin}), "
                 f"but {', '.join(silent)} publish{'es' if len(silent) == 1 else ''} no KV events\n"
-                "  fix: give router-mode: kv once, under Common; or choose another router-mode, or workers "
-                "that publish KV events"
+                f"  fix: give router-mode: kv once, under Common{besides}; or choose another router-mode, or "
+                "workers that publish KV events"
             )
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from dynamo_core.args.engine import Engine, EngineValue, is_secret
-from dynamo_core.args.groups import RoutedSettings
+from dynamo_core.args.groups import KvEventSettings
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.parser import Arguments, DynamoFlexibleArgumentParser, Values
 from dynamo_core.args.show import hides
@@ -233,8 +233,8 @@ def _answer(component: str, values: Values) -> dict[str, Any]:
         found["gpus"], found["gpus_where"] = _gpus(parser.engine, options)
     given = {value.key: value.value for value in options}
     found["deployment"]["block_size"] = given.get(parser.engine.block_size) if parser.engine else None
-    if isinstance(arguments.settings, RoutedSettings):
-        found["deployment"]["kv_events"] = arguments.settings.publishes_kv_events
+    if isinstance(arguments.settings, KvEventSettings):
+        found["deployment"]["kv_events"] = bool(arguments.settings.why_kv_events)
     if parser.facts:
         found["deployment"] |= parser.facts(arguments.settings)
     return found

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from dynamo_core.args.groups import AdapterSettings, ModelSettings, ParserSettings, RoutedSettings
-from dynamo_core.routing import RouterMode
+from dynamo_core.args.groups import AdapterSettings, ModelSettings, ParserSettings
 
 Role = Literal["aggregated", "prefill", "decode"]
 Surface = Literal["chat", "completions", "embeddings"]
@@ -36,8 +35,6 @@ class ModelCard:
     surfaces: tuple[Surface, ...] = ("chat", "completions")
     """What clients may call; a prefill worker is called by frontends only."""
     role: Role = "aggregated"
-    router_mode: RouterMode | None = None
-    """How frontends are to choose among this model's workers; as they do by themselves if None."""
     publishes_kv_events: bool = False
     data_parallel_ranks: int = 1
     """Each has a KV cache of its own, and routers choose among them."""
@@ -53,8 +50,6 @@ class ModelCard:
     @classmethod
     def of(cls, settings: ModelSettings, **facts: Any) -> Self:
         """The card that a worker's settings ask for; `facts` are the fields that only its engine knows."""
-        if isinstance(settings, RoutedSettings):
-            facts.setdefault("router_mode", settings.router_mode)
         if isinstance(settings, ParserSettings):
             facts.setdefault("tool_call_parser", settings.tool_call_parser)
             facts.setdefault("reasoning_parser", settings.reasoning_parser)

@@ -8,9 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dynamo_core.errors import UserError
-from dynamo_core.routing import RouterMode
 from dynamo_core.runtime.peers import watch_peers
-from dynamo_core.runtime.routing import Routing
 
 if TYPE_CHECKING:
     from dynamo_core.runtime.component import Endpoint
@@ -23,7 +21,6 @@ async def serve_mocker(
     model_path: str,
     model_name: str,
     source: object = None,
-    router_mode: RouterMode | None = None,
     needs: Endpoint | None = None,
 ) -> None:
     """Serve `endpoint` with the mocker until the runtime is asked to stop; it registers its model.
@@ -47,7 +44,6 @@ async def serve_mocker(
             mocker_engine_args=normal,
             runtime_config=_runtime_config(normal),
             kv_cache_block_size=block_size,
-            router_config=Routing(router_mode).rust() if router_mode else None,
             is_prefill=role == "prefill",
             is_decode=role == "decode",
         )

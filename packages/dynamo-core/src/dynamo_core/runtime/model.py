@@ -6,7 +6,6 @@ from typing import Any
 
 from dynamo_core.errors import UserError
 from dynamo_core.handlers.card import ModelCard, Role
-from dynamo_core.routing import RUST_NAMES, RouterMode
 
 _SAME_IN_RUST = (
     "context_length",
@@ -23,12 +22,6 @@ def _stage(role: Role) -> Any:
     from dynamo import _core
 
     return getattr(_core.WorkerType, role.capitalize())
-
-
-def _routed(mode: RouterMode) -> Any:
-    from dynamo import _core
-
-    return _core.RouterConfig(getattr(_core.RouterMode, RUST_NAMES[mode]))
 
 
 async def register(
@@ -69,7 +62,6 @@ async def register(
             card.name,
             worker_type=_stage(card.role),
             needs=[[_stage(_OTHER_HALF[card.role])]] if card.role in _OTHER_HALF else None,
-            router_config=_routed(card.router_mode) if card.router_mode else None,
             kv_cache_block_size=card.kv_block_size,
             runtime_config=config,
             self_host_metadata=None if status_server else False,

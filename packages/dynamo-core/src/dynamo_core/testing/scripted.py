@@ -92,7 +92,7 @@ class ScriptedWorker(BaseWorker):
             context_length=CONTEXT_LENGTH,
             kv_block_size=BLOCK_SIZE,
             total_kv_blocks=TOTAL_BLOCKS,
-            publishes_kv_events=self.settings.publishes_kv_events,
+            publishes_kv_events=bool(self.settings.why_kv_events),
         )
 
     async def generate(self, request: Request, context: Context) -> AsyncGenerator[Chunk, None]:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from dynamo_core.routing import RUST_NAMES
-
 
 @dataclass(frozen=True)
 class Stored:
@@ -60,8 +58,6 @@ class Model(Entry):
     """What clients ask for."""
     role: str
     """`aggregated`, `prefill` or `decode`; the last two need each other."""
-    router_mode: str | None
-    """What its workers ask of frontends, in the words of `--router-mode`; None if they leave it to them."""
 
 
 @dataclass(frozen=True)
@@ -129,20 +125,10 @@ def _entry(stored: Stored) -> Entry | None:
             card = _get(data, "card_json", dict)
             role = str(card.get("worker_type") or "aggregated")
             name = _get(card, "display_name", str)
-            return Model(**common, name=name, role=role, router_mode=_router_mode(card))
+            return Model(**common, name=name, role=role)
     except (ValueError, RecursionError):
         pass
     return None
-
-
-def _router_mode(card: Mapping[str, Any]) -> str | None:
-    """`{"router_config": {"router_mode": "power_of_two_choices", …}}`."""
-    config = card.get("router_config")
-    if not isinstance(config, dict):
-        return None
-    mode = _get(config, "router_mode", str)
-    modes = {rust.lower(): own for own, rust in RUST_NAMES.items()}
-    return modes.get(mode.replace("_", ""), mode)
 
 
 T = TypeVar("T")
