@@ -12,6 +12,7 @@ import openai
 import pytest
 
 from dynamo_core.ports import free_ports
+from dynamo_core.testing.collector import collecting
 from dynamo_core.testing.processes import Running, Stack
 
 MESSAGES: Any = [{"role": "user", "content": "hi"}]
@@ -55,6 +56,25 @@ def test_one_computes_and_the_other_answers(stack: Stack, mode: str) -> None:
     with pytest.raises(openai.APIStatusError) as refused:
         workers_of(stack, "A prompt of some length")
     assert refused.value.status_code >= 500
+
+
+@pytest.mark.setting("otlp_endpoint", "otlp_protocol")
+def test_one_trace_for_all_that_a_request_passes(stack: Stack) -> None:
+    with collecting() as collector:
+        stack.frontend(*collector.flags)
+        half(stack, "decode", *collector.flags)
+        half(stack, "prefill", *collector.flags)
+        stack.wait_ready()
+        workers_of(stack, "A prompt of some length")
+        spans = collector.wait(lambda spans: len({span.service for span in spans}) == 3)
+    (first,) = [span for span in spans if not span.parent]
+    asked = {span.id for span in spans if span.parent == first.id}
+    assert first.service == "dynamo.frontend"
+    assert {span.trace for span in spans} == {first.trace}
+    assert {span.service for span in spans if span.parent in asked} == {
+        "dynamo.mocker-prefill",
+        "dynamo.mocker-decode",
+    }
 
 
 def test_prompts_go_to_the_prefill_worker_that_knows_them(stack: Stack) -> None:

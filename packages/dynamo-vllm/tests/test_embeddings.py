@@ -23,7 +23,7 @@ TEXTS = ["the quick brown fox", "jumps over", "the lazy dog"]
 SHORTER = 16
 MATRYOSHKA = ("--hf-overrides", json.dumps({"matryoshka_dimensions": [SHORTER, 64]}))
 ALONE = """
-import json, sys
+import json, os, sys
 from vllm import LLM
 from vllm.inputs import TokensPrompt
 
@@ -31,7 +31,9 @@ if __name__ == "__main__":
     options = {"dtype": "float32", "enforce_eager": True, "block_size": 32, "kv_cache_memory_bytes": 32 << 20}
     llm = LLM(sys.argv[1], runner="pooling", convert="embed", **options)
     prompts = [TokensPrompt(prompt_token_ids=ids) for ids in json.load(sys.stdin)]
-    print(json.dumps([output.outputs.embedding for output in llm.embed(prompts)]))
+    print(json.dumps([output.outputs.embedding for output in llm.embed(prompts)]), flush=True)
+    llm.llm_engine.engine_core.shutdown()
+    os._exit(0)  # the end of the interpreter now and then aborts in one of vLLM's libraries
 """
 
 

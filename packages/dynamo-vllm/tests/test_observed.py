@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from dynamo_core.handlers.metrics import COMMON
+from dynamo_core.testing.collector import Collector, collecting
 from dynamo_core.testing.engine_checks import START_TIMEOUT, Case, complete
 from dynamo_core.testing.engines import EngineUnderTest
 from dynamo_core.testing.processes import PORTS, Running, Stack
@@ -25,10 +26,13 @@ INTERVAL, TIMEOUT = 1.0, 2.0
 class Watched:
     """A worker with a status port, behind a frontend."""
 
-    def __init__(self, stack: Stack, engine: EngineUnderTest, *flags: object) -> None:
+    def __init__(
+        self, stack: Stack, engine: EngineUnderTest, *flags: object, both: tuple[object, ...] = ()
+    ) -> None:
         self.stack = stack
         self.url = f"http://127.0.0.1:{(port := next(PORTS))}"
-        stack.frontend()
+        flags += both
+        stack.frontend(*both)
         self.worker: Running = engine.start(stack, "--status-port", port, *flags)
         stack.wait_ready(START_TIMEOUT)
 
@@ -58,12 +62,18 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="module")
 def quiet(
-    tmp_path_factory: pytest.TempPathFactory, engine: EngineUnderTest, tiny_model: Path
+    tmp_path_factory: pytest.TempPathFactory, engine: EngineUnderTest, tiny_model: Path, collector: Collector
 ) -> Iterator[Watched]:
     """A worker that asks its engine nothing by itself."""
     with Stack(tmp_path_factory.mktemp("quiet"), tiny_model) as stack:
-        yield Watched(stack, engine, "--health-interval", 0)
+        yield Watched(stack, engine, "--health-interval", 0, both=collector.flags)
 
 
 def test_metrics_move_by_what_was_asked(quiet: Watched) -> None:
@@ -101,6 +111,16 @@ def test_a_running_request_is_seen(quiet: Watched) -> None:
     stream.close()
     assert metrics["dynamo_core_requests_running"] == 1
     assert 0 < metrics["dynamo_core_kv_cache_usage_ratio"] < 1
+
+
+def test_vllms_span_hangs_on_the_workers(quiet: Watched, collector: Collector) -> None:
+    complete(quiet.stack, Case("traced", PROMPT, max_tokens=2))
+    spans = collector.wait(lambda spans: any(span.name == "llm_request" for span in spans))
+    (span, *_) = [span for span in spans if span.name == "llm_request"]
+    spans = collector.wait(lambda spans: any(each.id == span.parent for each in spans))
+    (worker,) = [each for each in spans if each.id == span.parent]
+    assert worker.service == "dynamo.vllm"
+    collector.wait(lambda spans: any(each.id == worker.parent for each in spans))
 
 
 @pytest.mark.setting("health_interval", "health_timeout")

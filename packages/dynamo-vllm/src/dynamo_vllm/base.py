@@ -62,6 +62,7 @@ class VllmBase(BaseWorker):
         tasks = await asyncio.wait_for(self.engine.get_supported_tasks(), FIRST_CALL_TIMEOUT)
         config = self.engine.vllm_config
         self.max_model_len = config.model_config.max_model_len
+        self.is_traced = config.observability_config.otlp_traces_endpoint is not None
         self.defaults = config.model_config.get_diff_sampling_param()
         self.ranks = config.parallel_config.data_parallel_size_local
         self.first_rank = config.parallel_config.data_parallel_rank
@@ -104,6 +105,7 @@ class VllmBase(BaseWorker):
             context.id(),
             # To vLLM, small numbers go first, and its own ranks begin with 0 in every worker.
             priority=-(routing.get("priority") or 0),
+            trace_headers=context.trace_headers() if self.is_traced else None,
             data_parallel_rank=None if rank is None else rank - self.first_rank,
             lora_request=self._lora(request),
         )

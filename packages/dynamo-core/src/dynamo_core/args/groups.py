@@ -42,7 +42,23 @@ class StatusSettings(Settings):
     log_format: Literal["text", "json"] = setting("text", "Lines for people or one JSON object per line.")
 
 
-class RuntimeSettings(StatusSettings):
+class TraceSettings(Settings):
+    "Traces: where the time of a request goes"
+
+    otlp_endpoint: str | None = setting(
+        None,
+        "OpenTelemetry collector, such as http://127.0.0.1:4317; it gets a span of each component that a "
+        "request passes, all of one trace. Without it there are none.",
+        env="OTEL_EXPORTER_OTLP_ENDPOINT",
+        metavar="URL",
+        min_length=1,
+    )
+    otlp_protocol: Literal["grpc", "http/protobuf"] = setting(
+        "grpc", "What the collector understands.", env="OTEL_EXPORTER_OTLP_PROTOCOL"
+    )
+
+
+class RuntimeSettings(TraceSettings, StatusSettings):
     "Runtime: where components meet"
 
     discovery_backend: Literal["file", "etcd", "kubernetes", "mem"] = setting(

@@ -20,6 +20,10 @@ class Context(Protocol):
         """Whether the client has left or asked to stop."""
         ...
 
+    def trace_headers(self) -> dict[str, str] | None:
+        """What names this request's trace to others, as W3C Trace Context has it; None without traces."""
+        ...
+
     def stop_generating(self) -> None:
         """Ask whoever serves this request to stop."""
         ...

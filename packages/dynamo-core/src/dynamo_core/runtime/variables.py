@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dynamo_core import environment
-from dynamo_core.args.groups import AdapterSettings, GpuSettings
+from dynamo_core.args.groups import AdapterSettings, ComponentSettings, GpuSettings
 from dynamo_core.deploy.gpus import VISIBLE, check_names
 from dynamo_core.environment import Variable
 
@@ -69,6 +69,8 @@ def runtime_variables(settings: RuntimeSettings) -> list[Variable]:
     if "nats" in (settings.request_plane, settings.event_plane):
         found.append(Variable("NATS_SERVER", settings.nats_server, "transport", setting="nats-server"))
         found.append(_startup_timeout("NATS"))
+    if settings.otlp_endpoint:
+        found += trace_variables(settings, settings.otlp_endpoint)
     if isinstance(settings, AdapterSettings) and settings.enable_lora:
         found.append(
             Variable("DYN_LORA_ENABLED", "true", "/v1/loras on the status port", setting="enable-lora")
@@ -87,6 +89,19 @@ def _rust_level(settings: RuntimeSettings) -> str:
 def _startup_timeout(server: str) -> Variable:
     name = f"{server}_STARTUP_CONNECT_TIMEOUT_SECONDS"
     return Variable(name, STARTUP_TIMEOUT, "a server that does not answer is an error soon", yields=True)
+
+
+def trace_variables(settings: RuntimeSettings, endpoint: str) -> list[Variable]:
+    """What makes the Rust runtime send a span of this process for each request that it has a part in."""
+    found = [
+        Variable("OTEL_EXPORT_ENABLED", "true", "traces"),
+        Variable("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint, "traces", setting="otlp-endpoint"),
+        Variable("OTEL_EXPORTER_OTLP_PROTOCOL", settings.otlp_protocol, "traces", setting="otlp-protocol"),
+    ]
+    if isinstance(settings, ComponentSettings):
+        name = f"{settings.namespace}.{settings.component}"
+        found.append(Variable("OTEL_SERVICE_NAME", name, "this component's name in traces", yields=True))
+    return found
 
 
 def gpu_variables(settings: GpuSettings) -> list[Variable]:
