@@ -56,6 +56,9 @@ def test_what_cannot_be_had_is_a_400(stack: Stack, start: Any) -> None:
     stack.wait_ready()
     with pytest.raises(openai.BadRequestError, match="best_of must equal n"):
         complete(stack, best_of=2)
+    image: Any = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    with pytest.raises(openai.BadRequestError, match=r"multi_modal_data \(image_url\)"):
+        stack.client().chat.completions.create(model="tiny", messages=[{"role": "user", "content": [image]}])
 
 
 def test_a_client_that_leaves_aborts_its_request(stack: Stack, start: Any) -> None:

@@ -16,6 +16,7 @@ from dynamo_core.handlers.requests import (
     end_tokens,
     max_new_tokens,
     refuse_beam_search,
+    refuse_media,
     the_constraint,
 )
 from dynamo_core.handlers.types import (
@@ -197,6 +198,7 @@ def sampling_params(request: Request, *, defaults: Mapping[str, Any], limits: En
     `skip_special_tokens` concern text, which the frontend makes. What SGLang cannot do raises
     `InvalidArgument`; values out of range are refused by the engine when it takes the request.
     """
+    refuse_media(request)
     options = request.get("sampling_options") or {}
     stop = request.get("stop_conditions") or {}
     extra = (request.get("extra_args") or {}).get("sampling_options") or {}

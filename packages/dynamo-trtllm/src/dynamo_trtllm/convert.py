@@ -17,6 +17,7 @@ from dynamo_core.handlers.requests import (
     end_tokens,
     max_new_tokens,
     refuse_beam_search,
+    refuse_media,
     the_constraint,
 )
 from dynamo_core.handlers.types import (
@@ -51,6 +52,7 @@ def sampling_params(request: Request, *, defaults: Mapping[str, Any], context_le
     the client said nothing. The engine sees tokens only; text is the frontend's. What TensorRT-LLM
     cannot do raises `InvalidArgument`.
     """
+    refuse_media(request)
     options = request.get("sampling_options") or {}
     stop = request.get("stop_conditions") or {}
     output = request.get("output_options") or {}
