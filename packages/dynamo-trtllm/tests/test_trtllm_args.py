@@ -19,6 +19,9 @@ MODULES = ["dynamo_trtllm.worker", "dynamo_trtllm.prefill", "dynamo_trtllm.decod
 BUFFER = "kv-cache-config.event_buffer_max_size"
 BACKEND = "cache-transceiver-config.backend"
 TIMEOUT = "cache-transceiver-config.kv_transfer_timeout_ms"
+STATS = "enable-iter-perf-stats"
+TRACES = "otlp-traces-endpoint"
+URL = "http://127.0.0.1:4317"
 
 
 def derived(module: ModuleType, *argv: str) -> dict[str, tuple[Any, str]]:
@@ -35,8 +38,11 @@ def given(module: ModuleType, *argv: str) -> dict[str, Any]:
     [
         (worker, [], [], ""),
         (worker, ["--router-mode", "least-loaded"], [], ""),
-        (worker, ["--kv-events"], [BUFFER, "enable-iter-perf-stats"], "kv-events"),
-        (worker, ["--router-mode", "kv"], [BUFFER, "enable-iter-perf-stats"], "router-mode kv"),
+        (worker, ["--kv-events"], [BUFFER, STATS], "kv-events"),
+        (worker, ["--router-mode", "kv"], [BUFFER, STATS], "router-mode kv"),
+        (worker, ["--status-port", "0"], [STATS], "status-port"),
+        (worker, ["--status-port", "0", "--kv-events"], [BUFFER, STATS], "kv-events"),
+        (worker, ["--otlp-endpoint", URL], [TRACES, "return-perf-metrics"], "otlp-endpoint"),
         (prefill, [], [BACKEND, TIMEOUT], "role prefill"),
         (decode, [], [BACKEND, TIMEOUT], "role decode"),
     ],
@@ -48,12 +54,13 @@ def test_what_follows(module: ModuleType, argv: list[str], keys: list[str], why:
 
 
 def test_a_prefill_worker_in_kv_mode_has_both() -> None:
-    assert list(derived(prefill, "--router-mode", "kv")) == [
-        BUFFER,
-        "enable-iter-perf-stats",
-        BACKEND,
-        TIMEOUT,
-    ]
+    assert list(derived(prefill, "--router-mode", "kv")) == [BUFFER, STATS, BACKEND, TIMEOUT]
+
+
+@pytest.mark.parametrize(("protocol", "path"), [("grpc", ""), ("http/protobuf", "/v1/traces")])
+def test_where_traces_go_by_their_protocol(protocol: str, path: str) -> None:
+    found = derived(worker, "--otlp-endpoint", f"{URL}/", "--otlp-protocol", protocol)
+    assert found[TRACES] == (URL + path, "derived from otlp-endpoint")
 
 
 @pytest.mark.parametrize(

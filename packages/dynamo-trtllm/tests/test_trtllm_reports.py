@@ -13,8 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorrt_llm._cache import BlockCache
 from tensorrt_llm.executor.result import IterationResult
+from tensorrt_llm.llmapi import TorchLlmArgs
+
+from dynamo_core.handlers import ModelCard
 
 BLOCK = 4
+CARD = ModelCard("folder", "tiny", kv_block_size=BLOCK, total_kv_blocks=64)
 
 
 @dataclass
@@ -113,9 +117,10 @@ def test_releases_that_tell_no_window_and_events_that_change_nothing() -> None:
 
 
 class Engine:
-    """The two calls of `LLM` that reports make."""
+    """What reports use of `LLM`."""
 
     def __init__(self) -> None:
+        self.args = TorchLlmArgs(model="m", enable_iter_perf_stats=True)
         self.cache = BlockCache(8, BLOCK, 1000)
         self.stats: Any = asyncio.Queue()._queue  # a deque
         self.error: Exception | None = None
@@ -156,7 +161,7 @@ async def until(condition: Any) -> None:
 
 async def test_events_and_load_arrive(engine: Engine, reports: Reports) -> None:
     feed: Any = Feed()
-    reports.start(engine, feed, block_size=BLOCK)  # type: ignore[arg-type]
+    reports.start(engine, feed, CARD)  # type: ignore[arg-type]
     with reports.request():
         engine.cache.store([1] * BLOCK, partial=False)
         engine.stats.append({"iter": 1})
@@ -172,7 +177,7 @@ async def test_events_and_load_arrive(engine: Engine, reports: Reports) -> None:
 
 async def test_it_ends_with_the_worker(engine: Engine, reports: Reports, failures: list[str]) -> None:
     before = asyncio.all_tasks()
-    reports.start(engine, Feed(), block_size=BLOCK)  # type: ignore[arg-type]
+    reports.start(engine, Feed(), CARD)  # type: ignore[arg-type]
     await until(lambda: engine.calls)
     reports.stop()
     await until(lambda: asyncio.all_tasks() == before)
@@ -183,6 +188,27 @@ async def test_an_engine_that_does_not_answer_is_a_failure(
     engine: Engine, reports: Reports, failures: list[str]
 ) -> None:
     engine.error = RuntimeError("no such queue")
-    reports.start(engine, Feed(), block_size=BLOCK)  # type: ignore[arg-type]
+    reports.start(engine, Feed(), CARD)  # type: ignore[arg-type]
     await until(lambda: failures)
     assert failures == ["TensorRT-LLM's KV events and load cannot be read: RuntimeError: no such queue"]
+
+
+async def test_without_routers_it_costs_the_metrics_only(
+    engine: Engine, reports: Reports, failures: list[str]
+) -> None:
+    reports.start(engine, None, CARD)  # type: ignore[arg-type]
+    assert "trtllm_kv_cache_max_blocks 64" in reports.metrics()
+    engine.stats.append("no figures")
+    await until(lambda: not reports.metrics())
+    assert engine.calls == 0, "nobody wants to know of KV events"
+    assert failures == []
+
+
+async def test_an_engine_that_was_told_to_give_no_figures_has_no_metrics(
+    engine: Engine, reports: Reports
+) -> None:
+    engine.args.enable_iter_perf_stats = False
+    reports.start(engine, None, CARD)  # type: ignore[arg-type]
+    with reports.request():
+        assert reports.metrics() == ""
+    assert reports.metrics() == ""

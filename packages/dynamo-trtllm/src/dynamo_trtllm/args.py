@@ -53,7 +53,10 @@ class TrtllmDecodeSettings(KvEventSettings, DecodeSettings, TrtllmSettings):
 
 def trtllm_variables(settings: TrtllmSettings) -> list[Variable]:
     """TensorRT-LLM's environment: what it reads nowhere else."""
-    return [Variable("TLLM_LOG_LEVEL", settings.log_level.upper(), "log level", yields=True)]
+    return [
+        Variable("TLLM_LOG_LEVEL", settings.log_level.upper(), "log level", yields=True),
+        Variable("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", settings.otlp_protocol, "traces", yields=True),
+    ]
 
 
 def variables(settings: TrtllmSettings) -> list[Variable]:
@@ -82,7 +85,13 @@ def derive(settings: TrtllmSettings) -> Iterator[Derived]:
     """The arguments of `LLM` that follow from the component and its settings."""
     if why := why_kv_events(settings):
         yield Derived("kv-cache-config.event_buffer_max_size", EVENT_BUFFER, why)
-        yield Derived("enable-iter-perf-stats", True, why)
+    if why or settings.status_port >= 0:  # load for routers, metrics for whoever asks
+        yield Derived("enable-iter-perf-stats", True, why or "status-port")
+    if settings.otlp_endpoint:
+        path = "/v1/traces" if settings.otlp_protocol == "http/protobuf" else ""
+        yield Derived("otlp-traces-endpoint", settings.otlp_endpoint.rstrip("/") + path, "otlp-endpoint")
+        # Without the times of a request it makes no span of it.
+        yield Derived("return-perf-metrics", True, "otlp-endpoint")
     if isinstance(settings, (TrtllmPrefillSettings, TrtllmDecodeSettings)):
         why = "role decode" if isinstance(settings, TrtllmDecodeSettings) else "role prefill"
         yield Derived("cache-transceiver-config.backend", "DEFAULT", why)

@@ -11,7 +11,9 @@ from dynamo_core.args import EngineOptions
 from dynamo_core.handlers import BaseWorker, ModelCard, Request
 from dynamo_core.handlers.engine_processes import EngineProcesses
 from dynamo_core.runtime.component import Endpoint
+from dynamo_core.runtime.context import Context
 from dynamo_trtllm.args import TrtllmSettings, trtllm_import, trtllm_variables, why_kv_events
+from dynamo_trtllm.metrics import COMMON_NAMES
 from dynamo_trtllm.reports import Reports
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 class TrtllmBase(BaseWorker):
     """Starts and stops TensorRT-LLM, and gives it requests."""
+
+    common_names = COMMON_NAMES
 
     def __init__(self, settings: TrtllmSettings, options: EngineOptions) -> None:
         super().__init__()
@@ -37,6 +41,7 @@ class TrtllmBase(BaseWorker):
 
         capacity = self.engine.get_kv_cache_capacity()
         arguments = self.engine.args
+        self.is_traced = arguments.otlp_traces_endpoint is not None
         self.context_length = arguments.max_seq_len or context_length(self.settings.model)
         self.defaults = generation_defaults(self.settings.model)
         return ModelCard.of(
@@ -58,14 +63,21 @@ class TrtllmBase(BaseWorker):
 
     async def report_to(self, endpoint: Endpoint) -> None:
         await super().report_to(endpoint)
-        if self.feed is not None:
-            self.reports.start(self.engine, self.feed, block_size=self.card.kv_block_size or 0)
+        self.reports.start(self.engine, self.feed, self.card)
+
+    def engine_metrics(self) -> str:
+        return self.reports.metrics()
 
     @contextlib.contextmanager
     def running(
-        self, request: Request, params: SamplingParams, disaggregated: DisaggregatedParams | None = None
+        self,
+        request: Request,
+        params: SamplingParams,
+        context: Context,
+        disaggregated: DisaggregatedParams | None = None,
     ) -> Iterator[RequestOutput]:
         """The engine's outputs for a request, which ends when the block does."""
+        from dynamo_trtllm.convert import priority
         from dynamo_trtllm.errors import engine_errors
 
         kind = disaggregated.request_type if disaggregated else None
@@ -76,7 +88,9 @@ class TrtllmBase(BaseWorker):
                 sampling_params=params,
                 streaming=kind != "context_only",  # one token, and its hand-over with it
                 disaggregated_params=disaggregated,
+                trace_headers=context.trace_headers() if self.is_traced else None,
                 cache_salt=salt,
+                priority=priority(request),
             )
             try:
                 yield outputs

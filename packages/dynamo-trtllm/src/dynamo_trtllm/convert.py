@@ -58,12 +58,7 @@ def sampling_params(request: Request, *, defaults: Mapping[str, Any], context_le
     output = request.get("output_options") or {}
     extra = (request.get("extra_args") or {}).get("sampling_options") or {}
     refuse_beam_search(options, "TensorRT-LLM", "its sequences cannot be streamed")
-    for name, given in (
-        ("max_thinking_tokens", stop.get("max_thinking_tokens")),
-        ("allowed_token_ids", extra.get("allowed_token_ids")),
-    ):
-        if given:
-            raise InvalidArgument(f"{name} is not supported by TensorRT-LLM; leave it out")
+    _refuse_what_is_not_there(request)
     chosen = {name: value for name in _SAME_IN_TRTLLM if (value := options.get(name)) is not None}
     if chosen.get("top_k") == -1:
         chosen["top_k"] = 0  # all tokens
@@ -78,12 +73,39 @@ def sampling_params(request: Request, *, defaults: Mapping[str, Any], context_le
         bad_token_ids=_single_tokens(extra.get("bad_words_token_ids")),
         ignore_eos=ignore_eos,
         logprobs=output.get("logprobs"),
-        prompt_logprobs=output.get("prompt_logprobs"),
         guided_decoding=_guided(options.get("guided_decoding") or {}),
         include_stop_str_in_output=True,  # the frontend hides the token that ended the output, and counts it
         detokenize=False,
         add_special_tokens=False,
     )
+
+
+def priority(request: Request) -> float:
+    """TensorRT-LLM's priority of a request, from 0 to 1, for the frontend's, which is any whole number: 0 is
+    0.5, and more is sooner to both."""
+    wanted: int = (request.get("routing") or {}).get("priority") or 0
+    return 0.5 + wanted / (2 + 2 * abs(wanted))
+
+
+def _refuse_what_is_not_there(request: Request) -> None:
+    stop = request.get("stop_conditions") or {}
+    extra = (request.get("extra_args") or {}).get("sampling_options") or {}
+    routing = request.get("routing") or {}
+    if adapter := routing.get("lora_name"):
+        raise InvalidArgument(
+            f"the adapter {adapter} is not loaded: this worker of TensorRT-LLM takes no LoRA adapters"
+        )
+    if rank := routing.get("dp_rank"):  # 0 is what routers say of a worker whose only rank it is
+        raise InvalidArgument(
+            f"dp_rank {rank} cannot be chosen: TensorRT-LLM distributes requests among its ranks itself"
+        )
+    for name, is_asked in (
+        ("max_thinking_tokens", stop.get("max_thinking_tokens")),
+        ("allowed_token_ids", extra.get("allowed_token_ids")),
+        ("prompt_logprobs", (request.get("output_options") or {}).get("prompt_logprobs") is not None),
+    ):
+        if is_asked:
+            raise InvalidArgument(f"{name} is not supported by TensorRT-LLM; leave it out")
 
 
 def _max_tokens(request: Request, defaults: Mapping[str, Any], context_length: int) -> int:

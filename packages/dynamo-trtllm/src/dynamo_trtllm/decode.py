@@ -42,7 +42,7 @@ class TrtllmDecodeWorker(TrtllmBase, BaseDecodeWorker):
         for prefilled in [from_wire(handed_over), None] if handed_over else [None]:
             builder, begun = ChunkBuilder(request, params), False
             try:
-                with self.running(request, params, prefilled) as outputs:
+                with self.running(request, params, context, prefilled) as outputs:
                     async for output in outputs:
                         for chunk in builder.chunks(output):
                             begun = True

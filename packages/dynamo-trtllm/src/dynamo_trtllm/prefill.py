@@ -38,7 +38,7 @@ class TrtllmPrefillWorker(TrtllmBase, BasePrefillWorker):
         builder = ChunkBuilder(request, params)
         is_probe = request.get("_HEALTH_CHECK")  # nobody would come for its KV cache
         keep = None if is_probe else DisaggregatedParams(request_type="context_only")
-        with self.running(request, params, keep) as outputs:
+        with self.running(request, params, context, keep) as outputs:
             async for output in outputs:
                 for chunk in builder.chunks(output):
                     if output.disaggregated_params is not None:

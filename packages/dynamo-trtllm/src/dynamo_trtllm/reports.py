@@ -1,4 +1,4 @@
-"""TensorRT-LLM's KV events and load, passed on to routers."""
+"""TensorRT-LLM's KV events and load, passed on to routers and to whoever reads metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import logging
 from collections.abc import AsyncIterable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from dynamo_core.handlers import ModelCard
 from dynamo_core.runtime.feed import LOAD_INTERVAL, RouterFeed
+from dynamo_trtllm.metrics import at_rest, exposition
 
 if TYPE_CHECKING:
     from tensorrt_llm import LLM
@@ -22,27 +24,37 @@ EVENTS_INTERVAL = 0.02
 class Reports:
     """Asks the engine again and again, since it tells nothing by itself.
 
-    `on_failure` is called with the cause if the engine does not answer as it should: routers would
-    believe for ever what they have heard last.
+    `on_failure` is called with the cause if the engine does not answer as it should and routers listen:
+    they would believe for ever what they have heard last.
     """
 
     def __init__(self, on_failure: Callable[[str], None]) -> None:
         self._on_failure = on_failure
         self._feed: RouterFeed | None = None
+        self._stats: Mapping[str, Any] = {}
         self._requests = 0
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self, engine: LLM, feed: RouterFeed, *, block_size: int) -> None:
-        """Report to `feed` until `stop`; call it on the loop that requests arrive on."""
+    def start(self, engine: LLM, feed: RouterFeed | None, card: ModelCard) -> None:
+        """Keep metrics, and report to `feed` if there is one, until `stop`; call it on the loop that requests
+        arrive on."""
+        block_size = card.kv_block_size or 0
         self._feed = feed
-        events = KvEvents(feed, block_size)
-        self._poll(engine.get_kv_cache_events_async, events.take, EVENTS_INTERVAL)
-        self._poll(engine.get_stats_async, self._load, LOAD_INTERVAL)
+        if feed is not None:
+            self._poll(engine.get_kv_cache_events_async, KvEvents(feed, block_size).take, EVENTS_INTERVAL)
+        if engine.args.enable_iter_perf_stats:
+            size = {"maxNumBlocks": card.total_kv_blocks or 0, "tokensPerBlock": block_size}
+            self._stats = at_rest({"kvCacheStats": size})
+            self._poll(engine.get_stats_async, self._step, LOAD_INTERVAL)
 
     def stop(self) -> None:
         """Ask no more; to be called before the engine ends."""
         for task in self._tasks:
             task.cancel()
+
+    def metrics(self) -> str:
+        """The latest figures; from any thread. Nothing if the engine was told to give none."""
+        return exposition(self._stats)
 
     @contextlib.contextmanager
     def request(self) -> Iterator[None]:
@@ -52,11 +64,14 @@ class Reports:
             yield
         finally:
             self._requests -= 1
+            if not self._requests and self._stats:
+                self._stats = at_rest(self._stats)
             if not self._requests and self._feed is not None:
                 self._feed.load(0)
 
-    def _load(self, stats: Mapping[str, Any]) -> None:
-        """Tell how many KV blocks were used in one step, if it was not the last one."""
+    def _step(self, stats: Mapping[str, Any]) -> None:
+        """Keep what one step was like, and tell routers; steps from before the end of all work are past."""
+        self._stats = stats if self._requests else at_rest(stats)
         kv_cache = stats.get("kvCacheStats")
         if kv_cache and self._requests and self._feed is not None:
             self._feed.load(kv_cache["usedNumBlocks"])
@@ -73,9 +88,12 @@ class Reports:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
-        if error is not None:
-            cause = f"TensorRT-LLM's KV events and load cannot be read: {type(error).__name__}: {error}"
-            logger.error(cause, exc_info=error)
+        if error is None:
+            return
+        cause = f"TensorRT-LLM's KV events and load cannot be read: {type(error).__name__}: {error}"
+        logger.error(cause, exc_info=error)
+        self._stats = {}  # old figures would be taken for new ones
+        if self._feed is not None:
             self._on_failure(cause)
 
 

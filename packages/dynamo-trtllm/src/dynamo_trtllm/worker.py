@@ -32,7 +32,7 @@ class TrtllmWorker(TrtllmBase):
 
         params = sampling_params(request, defaults=self.defaults, context_length=self.context_length)
         builder = ChunkBuilder(request, params)
-        with self.running(request, params) as outputs:
+        with self.running(request, params, context) as outputs:
             async for output in outputs:
                 for chunk in builder.chunks(output):
                     yield chunk

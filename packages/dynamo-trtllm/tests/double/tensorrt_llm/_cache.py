@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -26,16 +27,21 @@ class BlockCache:
         self.events: deque[dict[str, Any]] = deque(maxlen=event_buffer)
         self._held: OrderedDict[int, None] = OrderedDict()
         self._event_id = 0
+        self._looked_up = self._found = 0
         self._tell({"type": "created", "num_blocks_per_cache_level": [blocks, 0]})
+
+    @property
+    def hit_rate(self) -> float:
+        """The part of all blocks that were looked up and found."""
+        return self._found / self._looked_up if self._looked_up else 0.0
 
     def reuse(self, tokens: Sequence[int]) -> int:
         """How many tokens at the beginning are there already."""
-        found = 0
-        for block in self._blocks_of(tokens):
-            if block.hash not in self._held:
-                break
-            found += block.size
-        return found
+        blocks = self._blocks_of(tokens)
+        found = list(itertools.takewhile(lambda block: block.hash in self._held, blocks))
+        self._looked_up += len(blocks)
+        self._found += len(found)
+        return sum(block.size for block in found)
 
     def store(self, tokens: Sequence[int], *, partial: bool) -> None:
         """Keep the blocks of a sequence; with `partial` its unfinished last one, too."""

@@ -11,12 +11,13 @@ It prints what it does where no answer shows it.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -200,7 +201,7 @@ class RequestOutput:
             output.logprobs += output.logprobs_diff
             self._append(output, token)
         self.finished = all(output.finish_reason for output in self.outputs)
-        self._llm.tell_stats(self._cache, self.outputs)
+        self._llm.tell_stats(len(self._cache), self.outputs)
 
     def _next(self, answer: list[int]) -> int:
         """By the rule; or word for word the first value that a JSON schema allows."""
@@ -267,6 +268,7 @@ class LLM:
         kv = self.args.kv_cache_config
         self.cache = BlockCache(BLOCKS, kv.tokens_per_block, kv.event_buffer_max_size)
         self._stats: deque[dict[str, Any]] = deque(maxlen=self.args.max_stats_len)
+        self._steps = itertools.count()
         config = self.args.cache_transceiver_config
         self._transceiver = Transceiver(config) if config and config.backend else None
         self._process = subprocess.Popen(ENGINE_PROCESS, stdin=subprocess.PIPE)
@@ -280,7 +282,7 @@ class LLM:
         streaming: bool = False,
         kv_cache_retention_config: Any = None,
         disaggregated_params: DisaggregatedParams | None = None,
-        trace_headers: Any = None,
+        trace_headers: Mapping[str, str] | None = None,
         _postproc_params: Any = None,
         scheduling_params: Any = None,
         conversation_params: Any = None,
@@ -289,6 +291,14 @@ class LLM:
     ) -> RequestOutput:
         if self.is_down:
             raise RuntimeError("LLM is shutting down")
+        not_doubled = (lora_request, prompt_adapter_request, kv_cache_retention_config, _postproc_params)
+        if any(given is not None for given in (*not_doubled, scheduling_params, conversation_params)):
+            raise TypeError("the published notes do not tell what these arguments hold")
+        if not 0 <= priority <= 1:
+            raise ValueError(f"priority must lie between 0 and 1, got {priority}")
+        if trace_headers is not None and not self.args.otlp_traces_endpoint:
+            raise TypeError("nobody has asked for traces")
+        print(f"double: priority {priority:g}, trace {dict(trace_headers or {})}", flush=True)
         if sampling_params is None:
             raise ValueError("the double needs parameters")
         if max(inputs) >= 1000:
@@ -329,13 +339,23 @@ class LLM:
             ctx_info_endpoint=self._transceiver.endpoint,
         )
 
-    def tell_stats(self, cache: list[int], outputs: list[CompletionOutput]) -> None:
+    def tell_stats(self, cached: int, outputs: list[CompletionOutput]) -> None:
         """One step's; the original tells of its last step, too, before the blocks are free again."""
         if not self.args.enable_iter_perf_stats:
             return
-        size = self.cache.block_size
-        used = sum(-(-(len(cache) + len(output.token_ids)) // size) for output in outputs)
-        self._stats.append({"kvCacheStats": {"maxNumBlocks": BLOCKS, "usedNumBlocks": used}})
+        size, hit_rate = self.cache.block_size, self.cache.hit_rate
+        used = sum(-(-(cached + len(output.token_ids)) // size) for output in outputs)
+        kv_cache = {"maxNumBlocks": BLOCKS, "freeNumBlocks": BLOCKS - used, "usedNumBlocks": used}
+        batch = {"numScheduledRequests": 1, "numContextRequests": 0, "numGenRequests": 1}
+        self._stats.append(
+            {
+                "iter": next(self._steps),
+                "numActiveRequests": 1,
+                "numQueuedRequests": 0,
+                "kvCacheStats": {**kv_cache, "tokensPerBlock": size, "cacheHitRate": hit_rate},
+                "inflightBatchingStats": batch,
+            }
+        )
 
     def get_stats_async(self, timeout: float | None = 2) -> IterationResult:
         return IterationResult(self._stats, timeout)
