@@ -120,6 +120,32 @@ def test_a_refused_question_is_shown_and_forgotten(terminal: Terminal) -> None:
     ask(terminal, "hello", LETTERS[9:25])
 
 
+@pytest.mark.parametrize(("env", "dim"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_what_a_model_thinks_stands_dimmed_above_its_answer(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, env: dict[str, str], dim: bool
+) -> None:
+    for name, value in {"TERM": "xterm", **env}.items():
+        monkeypatch.setenv(name, value)
+    stack.scripted("--say", "<think>two and two</think>four", "--reasoning-parser", "qwen3")
+    with Terminal(argv(stack)) as terminal:
+        terminal.wait_for(PROMPT)
+        terminal.send("2 + 2?\r")
+        terminal.wait_for(r"\ntwo and two\r?\n\r?\nfour\r?\n")
+        assert ("\x1b[2mtwo and two\x1b[0m" in terminal.styled) is dim
+        terminal.wait_for(PROMPT)
+        terminal.send("\x04")
+        assert terminal.wait() == 0
+
+
+def test_a_pipe_gets_the_answer_alone(stack: Stack) -> None:
+    stack.scripted("--say", "<think>two and two</think>four", "--reasoning-parser", "qwen3")
+    result = subprocess.run(
+        [str(word) for word in argv(stack)], input="2 + 2?\n", capture_output=True, text=True, check=True
+    )
+    assert "four" in result.stdout
+    assert "two and two" not in result.stdout
+
+
 def test_the_terminal_is_left_as_it_was(terminal: Terminal) -> None:
     """It belongs to the shell as well, which would be surprised by one that does not block."""
     path = f"/proc/{terminal.process.pid}/fdinfo/0"

@@ -12,10 +12,12 @@ import json
 import os
 import re
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
+from dynamo_core import environment
 from dynamo_core.errors import RequestError
 from dynamo_core.runtime import DistributedRuntime
 from dynamo_core.runtime.frontend import FrontendOptions
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
 PROMPT = "you> "
+LIMIT = 512
+"""Tokens of an answer of an engine that demands a limit, as the simulated one does, which has no end of its
+own."""
+LIMIT_DEMANDED = re.compile(r"max_tokens\W.* is required")
 HELP = "/clear forgets the conversation, /help shows this; Ctrl-C stops an answer, Ctrl-D ends"
 
 
@@ -80,6 +86,7 @@ class Chat:
         self._session = session
         self._model = model
         self._messages: list[dict[str, str]] = []
+        self._limit: dict[str, int] = {}
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
         self._answering: asyncio.Future[None] | None = None
 
@@ -150,25 +157,77 @@ class Chat:
         """Print the answer piece by piece, and add the pieces to `pieces`."""
         from aiohttp import ClientError
 
-        body = {"model": self._model, "messages": messages, "stream": True}
+        shown = Answer()
         try:
-            async with self._session.post("/v1/chat/completions", json=body) as response:
-                if response.status != 200:
-                    raise RequestError(error_message(await response.read()))
-                async for line in response.content:
-                    if piece := _content(line):
-                        pieces.append(piece)
-                        print(piece, end="", flush=True)
+            try:
+                await self._stream(messages, pieces, shown)
+            except RequestError as error:
+                if self._limit or not LIMIT_DEMANDED.search(str(error)):
+                    raise
+                self._limit = {"max_tokens": LIMIT}
+                await self._stream(messages, pieces, shown)
         except (ClientError, RequestError) as error:
-            end_of_answer = "\n" if pieces else ""
-            print(f"{end_of_answer}error: {error}", end="", flush=True)
+            shown.end()
+            print(f"{shown.separator}error: {error}", end="", flush=True)
+        finally:
+            shown.end()
+
+    async def _stream(self, messages: list[dict[str, str]], pieces: list[str], shown: Answer) -> None:
+        body = {"model": self._model, "messages": messages, "stream": True, **self._limit}
+        async with self._session.post("/v1/chat/completions", json=body) as response:
+            if response.status != 200:
+                raise RequestError(error_message(await response.read()))
+            async for line in response.content:
+                for delta in _deltas(line):
+                    shown.reason(delta.get("reasoning_content") or "")
+                    if piece := delta.get("content") or "":
+                        pieces.append(piece)
+                        shown.say(piece)
 
 
-def _content(line: bytes) -> str:
-    """The text in one line of a stream of server-sent events. Raises `RequestError` for an error in it."""
+class Answer:
+    """One answer as it is printed: what a model thinks before it stands above it, dimmed. Where nothing can
+    be dimmed, only a terminal gets it, and a pipe the answer alone."""
+
+    def __init__(self) -> None:
+        is_terminal = sys.stdout.isatty()
+        self._is_dimmed = environment.wants_colour(is_terminal=is_terminal)
+        self._shows_thoughts = is_terminal or self._is_dimmed
+        self._is_thinking = False
+        self.separator = ""
+        """What has to stand between what was printed so far and what is no part of it."""
+
+    def reason(self, piece: str) -> None:
+        """Print a piece of what the model thinks."""
+        if piece and self._shows_thoughts:
+            begin = "\x1b[2m" if self._is_dimmed and not self._is_thinking else ""
+            self._is_thinking = True
+            self._print(begin + piece)
+
+    def say(self, piece: str) -> None:
+        """Print a piece of the answer."""
+        if self._is_thinking:
+            self.end()
+            print("\n")
+            piece = piece.lstrip("\n")
+        self._print(piece)
+
+    def end(self) -> None:
+        """Leave the terminal as it was."""
+        if self._is_thinking and self._is_dimmed:
+            print("\x1b[0m", end="", flush=True)
+        self._is_thinking = False
+
+    def _print(self, text: str) -> None:
+        self.separator = "\n"
+        print(text, end="", flush=True)
+
+
+def _deltas(line: bytes) -> list[Mapping[str, Any]]:
+    """What one line of a stream of server-sent events adds. Raises `RequestError` for an error in it."""
     if not line.startswith(b"data: ") or line.startswith(b"data: [DONE]"):
-        return ""
+        return []
     event = json.loads(line.removeprefix(b"data: "))
     if "error" in event:
         raise RequestError(error_message(line.removeprefix(b"data: ")))
-    return "".join(choice["delta"].get("content") or "" for choice in event.get("choices", []))
+    return [choice["delta"] for choice in event.get("choices", [])]

@@ -27,6 +27,8 @@ class Terminal:
 
     def __init__(self, argv: Sequence[object], *, controlling: bool = True) -> None:
         self.screen = ""
+        self.styled = ""
+        """Everything that was written, with colours and the like, which the screen leaves out."""
         self._own, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
         take: Callable[[], object] = lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # noqa: E731
@@ -88,5 +90,7 @@ class Terminal:
             data = os.read(self._own, 4096)
         except OSError:  # how a terminal tells that nobody has its other side open any more
             return False
-        self.screen += _STYLE.sub("", data.decode("utf-8", "replace"))
+        text = data.decode("utf-8", "replace")
+        self.styled += text
+        self.screen += _STYLE.sub("", text)
         return bool(data)
