@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +30,13 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.setenv("TMPDIR", str(folder))
     yield folder
     assert not [path for path in folder.glob("dynamo-*-graphs/*") if path.name != ".lock"]
+
+
+def remove_logs(temporary: Path) -> None:
+    """A graph that has failed leaves them for its user."""
+    for folder in temporary.glob("dynamo-*-graphs/run-*"):
+        assert [path.name for path in folder.iterdir()] == ["logs"]
+        shutil.rmtree(folder)
 
 
 def run(stack: Stack, *words: object) -> Running:
@@ -94,6 +103,17 @@ def test_chat(stack: Stack, temporary: Path) -> None:
         assert terminal.wait() == 0
 
 
+def test_chat_with_an_engine_that_demands_a_limit(stack: Stack, temporary: Path) -> None:
+    """The simulated one refuses a request without max_tokens; its tokens have no text in this model."""
+    with Terminal([DYNAMO, "run", "in=text", "out=mocker", stack.model]) as terminal:
+        terminal.wait_for("you> ", timeout=30)
+        for _ in range(2):
+            terminal.send("hello\n")
+            terminal.wait_for(r"hello(\r?\n)+you> ")
+        terminal.send("\x04")
+        assert terminal.wait() == 0
+
+
 def test_chat_with_an_engine_that_does_not_start(stack: Stack, temporary: Path) -> None:
     wrong = temporary.parent / "wrong.json"
     wrong.write_text('{"engine": {"no_such": 1}}')
@@ -103,10 +123,7 @@ def test_chat_with_an_engine_that_does_not_start(stack: Stack, temporary: Path) 
         assert terminal.wait(60) != 0
         assert "Worker/0 ended with exit code " in terminal.screen
         assert "logs are in " in terminal.screen
-    for path in temporary.glob("dynamo-*-graphs/*/logs/*"):
-        path.unlink()
-    for folder in [*temporary.glob("dynamo-*-graphs/*/logs"), *temporary.glob("dynamo-*-graphs/run-*")]:
-        folder.rmdir()
+    remove_logs(temporary)
 
 
 def test_a_batch(stack: Stack, temporary: Path, tmp_path: Path) -> None:
@@ -121,6 +138,17 @@ def test_a_batch(stack: Stack, temporary: Path, tmp_path: Path) -> None:
     }
     assert contents == {f"line-{i + 1}": f"question {i}" for i in range(20)}
     assert result.stdout == ""
+
+
+def test_a_batch_that_cannot_be_sent(stack: Stack, temporary: Path, tmp_path: Path) -> None:
+    """What the frontend said is on the terminal; nobody else knows it."""
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text("no JSON\n")
+    result = ask(f"in=batch:{questions}", "out=echo", stack.model)
+    assert result.returncode == 2
+    assert "line 1: is not JSON" in result.stderr
+    assert re.search(r"^stopped after .*: Frontend/0 ended with exit code 2$", result.stderr, re.MULTILINE)
+    remove_logs(temporary)
 
 
 def test_engine_and_frontend_in_two_terminals(stack: Stack, temporary: Path) -> None:
@@ -151,11 +179,13 @@ def test_flags_of_components_may_be_switched_off(stack: Stack) -> None:
             "  fix: add out=ENGINE",
         ),
         (("out=vlm", "M"), "out=vlm: there is no component dynamo-vlm-worker; installed engines are "),
-        (("out=vlm", "M"), "  fix: did you mean vllm?"),
+        (("out=vlm", "M"), "  fix: did you mean vllm? pip install dynamo-vlm, if that is an engine\n"),
         (("out=other", "M"), "  fix: pip install dynamo-other, if that is an engine"),
+        (("out=a b", "M"), "out=a b: there is no component dynamo-a b-worker"),
         (
             ("out=echo",),
-            "MODEL is missing: a folder, or a Hugging Face model id\n  fix: it stands before the flags",
+            "MODEL is missing: a folder, or a Hugging Face model id\n"
+            "  fix: dynamo run out=echo MODEL; it stands before the flags",
         ),
         (("out=echo", "M", "N"), "MODEL is given twice: M and N\n  fix: keep one of the two"),
         (("in=ftp", "out=echo", "M"), "in=ftp is no input: http, text, batch:FILE or dyn://…"),

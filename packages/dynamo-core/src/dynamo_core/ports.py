@@ -12,6 +12,8 @@ from dynamo_core.errors import UserError
 
 FIRST_PORT = 20000
 LAST_STATUS_PORT = 32767
+ANYWHERE = "0.0.0.0"
+"""Of `free_ports`: nobody has them at any of this machine's addresses."""
 
 
 def check_port(host: str, port: int, setting: str) -> None:
@@ -57,8 +59,13 @@ def free_ports(host: str = "127.0.0.1") -> Iterator[int]:
 
 def free_port_range(count: int, host: str) -> int:
     """The first of `count` ports in a row that nothing listens on at this moment."""
+    return first_of(count, free_ports(host))
+
+
+def first_of(count: int, ports: Iterator[int]) -> int:
+    """The first of `count` in a row; those before them are passed over."""
     run: list[int] = []
-    for port in free_ports(host):
+    for port in ports:
         run = [*run, port] if run and port == run[-1] + 1 else [port]
         if len(run) == count:
             return run[0]

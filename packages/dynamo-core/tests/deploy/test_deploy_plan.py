@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,6 +22,7 @@ from dynamo_core.deploy.graph import read_graph
 from dynamo_core.deploy.plan import make_plan
 from dynamo_core.deploy.process import Plan, Process
 from dynamo_core.errors import UserError
+from dynamo_core.serve.preflight import check_ports
 
 PYTHON = sys.executable
 SCRIPTED = "dynamo_core.testing.scripted"
@@ -166,6 +170,89 @@ def test_status_ports_are_free_and_distinct(tmp_path: Path) -> None:
     assert all(1024 < int(port) < 32768 for port in ports)
 
 
+@pytest.fixture
+def prefill_component(tmp_path: Path) -> Path:
+    """One that hands KV caches over, with an engine that may have ranks."""
+    source = ENGINE_COMPONENT.replace("RuntimeSettings", "TransferSettings").replace(
+        'Engine("Engine", build_parser)',
+        'Engine("Engine", build_parser, gpus=lambda options: options.get("late"))',
+    )
+    path = tmp_path / "prefill.py"
+    path.write_text(source)
+    return path
+
+
+def ports_of(plan: Plan) -> list[list[int]]:
+    """Every port of each process."""
+    return [
+        [port for key, first in p.ports.items() for port in range(first, first + p.port_counts.get(key, 1))]
+        for p in plan.processes
+    ]
+
+
+def test_kv_transfer_ports_are_allotted_like_all_others(tmp_path: Path, prefill_component: Path) -> None:
+    """P03 (ai-dynamo #7366, #4121, #12821): two prefill workers on one machine do not clash."""
+    plan = plan_of(tmp_path, f"Prefill: {{component: {prefill_component.name}}}\n")
+    first, second = plan.processes
+    assert (first.ports, second.ports) == (
+        {"kv-transfer-port": 20500, "status-port": 20501},
+        {"kv-transfer-port": 20502, "status-port": 20503},
+    )
+    assert first.argv[-4:] == ("--kv-transfer-port", "20500", "--status-port", "20501")
+    assert first.hosts["kv-transfer-port"] == "127.0.0.1"
+    hosts = "rpc-host: 192.0.2.1, kv-transfer-host: 192.0.2.2"
+    elsewhere = plan_of(tmp_path, f"Prefill: {{component: {prefill_component.name}, {hosts}}}\n")
+    assert elsewhere.processes[0].hosts["kv-transfer-port"] == "192.0.2.2"
+
+
+def test_ranks_have_ports_of_their_own(tmp_path: Path, prefill_component: Path) -> None:
+    """The first one is told; the engine counts on from there."""
+    plan = plan_of(tmp_path, f"Prefill: {{component: {prefill_component.name}, late: 3, replicas: 2}}\n")
+    ports = ports_of(plan)
+    assert [len(found) for found in ports] == [4, 4]
+    assert len({port for found in ports for port in found}) == 8
+    assert plan.processes[1].port_ranges == {"kv-transfer-port": "20504-20506", "status-port": "20507"}
+
+
+def test_a_kv_transfer_port_that_is_given(tmp_path: Path, prefill_component: Path) -> None:
+    """How many an engine takes from there is its own affair: only the one that is named is checked."""
+    text = f"Prefill: {{component: {prefill_component.name}, kv-transfer-port: 9000, late: 2, replicas: 1}}\n"
+    (process,) = plan_of(tmp_path, text).processes
+    assert process.ports["kv-transfer-port"] == 9000
+    assert process.port_counts == {}
+    found = problems(tmp_path, text, "--Prefill.replicas=2")
+    assert "Prefill: 2 replicas cannot share kv-transfer-port 9000" in found
+
+
+def test_a_taken_kv_transfer_port_names_its_holder(tmp_path: Path, prefill_component: Path) -> None:
+    """P03, also where it is one of several."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = Process(
+            "Prefill/0",
+            ("p",),
+            ports={"kv-transfer-port": port - 1},
+            port_counts={"kv-transfer-port": 2},
+            hosts={"kv-transfer-port": "127.0.0.1"},
+        )
+        with pytest.raises(UserError) as raised:
+            check_ports(Plan("graph", (process,)))
+    message = rf"port {port} is in use by .* \(process {os.getpid()}, user .*\)\n"
+    assert re.search(f"{message}  fix: .*choose another --Prefill.kv-transfer-port", str(raised.value))
+
+
+def test_a_port_that_is_taken_at_another_address_is_not_chosen(tmp_path: Path) -> None:
+    """A component may listen at any address of this machine."""
+    file = _write(tmp_path, f"Worker: {{component: {SCRIPTED}, model: m}}\n")
+
+    def chosen() -> int:
+        return make_plan(read_graph(file), ask=ask).processes[0].ports["status-port"]
+
+    port = chosen()
+    with socket.create_server(("127.0.0.2", port)):
+        assert chosen() != port
+
+
 def test_an_engines_section_lets_its_flags_through(tmp_path: Path, engine_component: Path) -> None:
     flags = "  max-model-len: 64\n  sizes: [1, 2]\n  eager: true\n"
     text = f"Engine:\n  component: {engine_component.name}\n{flags}"
@@ -283,6 +370,27 @@ def test_a_ctrl_c_wakes_those_who_ask() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run(interrupted())
+
+
+def test_a_ctrl_c_while_the_loop_is_made_waits_until_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a loop would complain when it is collected, of itself and of what it has never begun."""
+    made = asyncio.events.new_event_loop
+
+    def interrupted() -> asyncio.AbstractEventLoop:
+        signal.raise_signal(signal.SIGINT)
+        return made()
+
+    monkeypatch.setattr("asyncio.events.new_event_loop", interrupted)
+    begun = []
+
+    async def asking() -> None:
+        begun.append(True)
+        await asyncio.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(asking())
+    assert begun
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 @pytest.mark.parametrize("value", ["abc", "''", "true", "[1]"])

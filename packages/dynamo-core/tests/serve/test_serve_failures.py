@@ -206,7 +206,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
             ("serve", "g.yaml", "--start-timeout", "soon"),
             "dynamo serve: error: argument --start-timeout: invalid seconds",
         ),
-        (("srve",), "dynamo: error: unknown command 'srve'; did you mean serve?"),
+        (("srve",), "dynamo: error: unknown command 'srve'\n  fix: did you mean serve?"),
     ],
 )
 def test_a_mistaken_command(words: tuple[str, ...], problem: str) -> None:

@@ -6,10 +6,12 @@ import asyncio
 import json
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
 from dynamo_core.serve.lines import LIMIT, LineReader
+from dynamo_core.serve.log_folder import LogFolder
 from dynamo_core.serve.outlet import ROOM, Outlet
 from dynamo_core.serve.output import JsonLines, Tee, Terminal
 
@@ -131,6 +133,32 @@ def test_json_lines_keep_what_a_component_wrote_as_json() -> None:
     assert all(entry["component"] == "Worker" and entry["replica"] == 1 for entry in entries[:4])
     assert entries[4]["component"] == "serve"
     assert entries[4].keys() == {"component", "time", "message"}
+
+
+def test_colours_are_for_terminals(tmp_path: Path) -> None:
+    """The Rust side writes them whoever reads, and has no switch for it."""
+    line = "\x1b[2mdim\x1b[0m \x1b[33m WARN\x1b[0m text"
+    shown = []
+    for colour in (True, False):
+        pipe = Pipe()
+        terminal = Terminal(Outlet(pipe.writer), ["Worker/0"], colour=colour)
+        terminal.lines("Worker/0", [line, "plain"])
+        terminal.close()
+        shown.append(pipe.read_all())
+    assert line in shown[0]
+    assert shown[1] == "Worker/0 | dim  WARN text\nWorker/0 | plain\n"
+
+    pipe = Pipe()
+    sink = JsonLines(Outlet(pipe.writer))
+    sink.lines("Worker/0", [line])
+    sink.close()
+    assert json.loads(pipe.read_all())["message"] == "dim  WARN text"
+
+    folder = LogFolder(tmp_path, size=1 << 20, count=1, complain=print)
+    folder.lines("Worker/0", [line])
+    folder.close()
+    assert (tmp_path / "Worker-0.log").read_text() == "dim  WARN text\n"
+    assert (tmp_path / "graph.log").read_text() == "Worker/0 | dim  WARN text\n"
 
 
 def test_writing_to_what_nobody_reads_does_not_wait() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import functools
 import json
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from dynamo_core import environment
 from dynamo_core.cli.parser import CommandParser
+from dynamo_core.deploy.asking import run
 from dynamo_core.deploy.describe import describe_quickly
 from dynamo_core.deploy.graph import GraphConfig
 from dynamo_core.deploy.plan import make_plan
@@ -182,7 +182,7 @@ def _start(
         turn.end()  # it is the other process that registers
         return detach(command, argv, name, options.log_dir)
     check_ports(plan)
-    return asyncio.run(_run(plan, options, name, turn))
+    return run(_run(plan, options, name, turn))
 
 
 def _print_plan(command: str, plan: Plan, form: str) -> None:

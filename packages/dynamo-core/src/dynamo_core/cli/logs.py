@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -26,7 +27,7 @@ def build_parser() -> CommandParser:
         "logs of one in the background stay after its end, until the next one of its name starts.",
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="of the graph; dynamo ps lists them")
-    parser.add_argument("process", nargs="?", metavar="PROCESS", help="as Worker/0; all if left out")
+    parser.add_argument("process", nargs="?", metavar="PROCESS", help="Worker or Worker/1; all if left out")
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what is written later")
     parser.add_argument(
         "-n", "--lines", type=int, default=100, metavar="N", help="the last N lines; default %(default)s"
@@ -38,20 +39,32 @@ def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     options = build_parser().parse_args(argv)
     folder, logs = _find(options.name)
-    path = logs / (f"{options.process.replace('/', '-')}.log" if options.process else EVERYTHING)
-    if not path.is_file():
-        there = sorted(p.stem for p in logs.glob("*.log") if p.name != EVERYTHING)
-        raise UserError(
-            f"there is no log of {options.process or folder.name}",
-            fix=f"there are {', '.join(name.replace('-', '/') for name in there)}" if there else "",
-        )
+    path, section = _choose(logs, options.process or "", folder.name)
     with path.open(encoding="utf-8", errors="replace") as file:
-        for line in deque(file, maxlen=max(0, options.lines)):
+        for line in deque(_of_section(file, section), maxlen=max(0, options.lines)):
             emit(line.rstrip("\n"))
         if options.follow:
             for text in _follow(path, file, folder):
-                emit(text.rstrip("\n"))
+                for line in _of_section(text.splitlines(), section):
+                    emit(line)
     return 0
+
+
+def _choose(logs: Path, wanted: str, graph: str) -> tuple[Path, str]:
+    """The file of a process, or that of all with the section whose lines are wanted. Raises `UserError`."""
+    path = logs / (f"{wanted.replace('/', '-')}.log" if wanted else EVERYTHING)
+    if path.is_file():
+        return path, ""
+    there = {p.stem for p in logs.glob("*.log") if p.name != EVERYTHING}
+    if any(re.fullmatch(rf"{re.escape(wanted)}-\d+", name) for name in there if wanted):
+        return logs / EVERYTHING, wanted
+    names = ", ".join(sorted(re.sub(r"-(\d+)$", r"/\1", name) for name in there))
+    raise UserError(f"there is no log of {wanted or graph}", fix=f"there are {names}" if there else "")
+
+
+def _of_section(lines: Iterable[str], section: str) -> Iterator[str]:
+    """The lines of all replicas of a section, or all if none is named."""
+    return (line for line in lines if not section or line.startswith(f"{section}/"))
 
 
 def _find(name: str | None) -> tuple[Path, Path]:

@@ -45,10 +45,8 @@ def main(argv: list[str] | None = None) -> None:
     if words and words[0] not in ("-h", "--help"):
         from dynamo_core.args.suggest import nearest
 
-        print(
-            f"dynamo: error: unknown command {words[0]!r}; {nearest(words[0], COMMANDS)}".rstrip("; "),
-            file=sys.stderr,
-        )
+        fix = nearest(words[0], COMMANDS) or f"give one of {', '.join(COMMANDS)}"
+        print(f"dynamo: error: unknown command {words[0]!r}\n  fix: {fix}", file=sys.stderr)
         raise SystemExit(2)
     print(usage)
 

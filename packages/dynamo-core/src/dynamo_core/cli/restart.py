@@ -23,7 +23,11 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("name", metavar="NAME", help="of the graph; dynamo ps lists them")
     parser.add_argument(
-        "what", nargs="*", metavar="PROCESS", help="Worker or Worker/1; all of the graph if left out"
+        "what",
+        nargs="*",
+        default=[],  # without one, argparse says that it is required
+        metavar="PROCESS",
+        help="Worker or Worker/1; all of the graph if left out",
     )
     parser.add_argument(
         "--timeout", type=float, default=3600.0, metavar="SECONDS", help="default %(default)s"

@@ -15,6 +15,7 @@ from dynamo_core.args.suggest import nearest, with_hint
 from dynamo_core.cli.config import show_graph
 from dynamo_core.cli.launch import add_flags, explicit_dry_run, overrides_of, start
 from dynamo_core.cli.parser import CommandParser
+from dynamo_core.deploy.deployment import NAME
 from dynamo_core.deploy.describe import load
 from dynamo_core.deploy.graph import configure
 from dynamo_core.deploy.installed import components
@@ -168,12 +169,12 @@ class Request:
             raise UserError(
                 f"out={self.output}: there is no component {ENGINE_SCRIPT.format(self.output)}; installed "
                 f"engines are {_listed(engines())}",
-                fix=nearest(self.output, engines())
-                or f"pip install dynamo-{self.output}, if that is an engine",
+                fix=" ".join(filter(None, (nearest(self.output, engines()), _install(self.output)))),
             )
         elif self.model is None:
             raise UserError(
-                "MODEL is missing: a folder, or a Hugging Face model id", fix="it stands before the flags"
+                "MODEL is missing: a folder, or a Hugging Face model id",
+                fix=f"dynamo run out={self.output} MODEL; it stands before the flags",
             )
 
     def _check_remote(self) -> None:
@@ -237,6 +238,11 @@ def _parts(address: str) -> list[str]:
     if len(parts) != 3:
         raise UserError(f"in={address} is no address", fix="give in=dyn://NAMESPACE.COMPONENT.ENDPOINT")
     return parts
+
+
+def _install(engine: str) -> str:
+    """What to do for an engine that is not there; empty for what can be no package's name."""
+    return f"pip install dynamo-{engine}, if that is an engine" if NAME.fullmatch(engine) else ""
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -31,17 +31,25 @@ class Outcome:
 
 def run(asking: Coroutine[Any, Any, T]) -> T:
     """`asyncio.run`, and a Ctrl-C ends it in any case: asyncio's own handler would not wake a loop that is
-    about to fall asleep. Raises `KeyboardInterrupt` then."""
+    about to fall asleep, and one that comes while the loop is made would leave half of it. Raises
+    `KeyboardInterrupt` then."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
     async def interruptible() -> T:
         task = asyncio.ensure_future(asking)
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
-        return await task
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        try:
+            return await task
+        finally:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
     try:
         return asyncio.run(interruptible())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 async def ask_process(command: tuple[str, ...], question: bytes, env: Mapping[str, str]) -> Outcome:

@@ -20,10 +20,13 @@ from dynamo_core.deploy.graph import GraphConfig, Section
 from dynamo_core.deploy.placement import Wish, gpus_of, place
 from dynamo_core.deploy.process import Plan, Process
 from dynamo_core.errors import UserError
-from dynamo_core.ports import free_ports
+from dynamo_core.ports import ANYWHERE, first_of, free_ports
 
 Ask = Callable[[str, str, Values, Mapping[str, str]], Awaitable[Description]]
 """Component, interpreter, its values and its environment → what `describe` answers."""
+PORTS_OF_RANKS = ("kv-transfer-port",)
+"""Settings with the first of as many ports in a row as the engine has data-parallel ranks. Core does not know
+how many these are; there is a GPU for each at least, so that none has another one's port."""
 ASKED_AT_ONCE = 4
 """Components; an engine's import takes a core and some hundred megabytes."""
 
@@ -47,7 +50,7 @@ def make_plan(
     parts = [_Part.of(section, descriptions[section.name], problems) for section in known]
     _check_ports_given(parts, problems)
     taken = {port.number for part in parts for port in part.ports if port.number > 0}
-    free = (port for port in ports or free_ports() if port not in taken)
+    free = (port for port in ports or free_ports(ANYWHERE) if port not in taken)
     warnings = [f"{name}: {warning}" for name, d in descriptions.items() for warning in d.warnings]
     gpus = _place(parts, problems, warnings, inventory)
     if problems:
@@ -108,6 +111,8 @@ class _Port:
     key: str
     number: int
     described: Described
+    count: int = 1
+    """How many in a row it needs, if it is for us to choose."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,7 @@ class _Part:
         for index in range(self.replicas):
             words, ports = list(self.words), {}
             for port in self.ports:
-                ports[port.key] = port.number if port.number > 0 else next(free)
+                ports[port.key] = port.number if port.number > 0 else first_of(port.count, free)
                 if port.number < 1:
                     words = [*_without(words, port.key), f"--{port.key}", str(ports[port.key])]
             devices = gpus[index] if index < len(gpus) else ()
@@ -183,6 +188,7 @@ class _Part:
                 resources=self.resources,
                 gpus=devices,
                 ports=ports,
+                port_counts={p.key: p.count for p in self.ports if p.count > 1 and p.number < 1},
                 hosts={key: self._host(key) for key in ports},
                 ready_url=f"{ready_url}/health" if ready_url else "",
                 address=ready_url if is_for_clients else "",
@@ -221,7 +227,8 @@ def _ports(description: Description) -> list[_Port]:
             continue
         is_used = not is_foreground if key == ready else described.value >= 0
         if is_used:
-            found.append(_Port(key, described.value, described))
+            count = (description.gpus or 1) if key in PORTS_OF_RANKS else 1
+            found.append(_Port(key, described.value, described, count))
     return found
 
 

@@ -25,6 +25,8 @@ class Process:
     """The devices that it was given, as in its `--gpus`."""
     ports: Mapping[str, int] = field(default_factory=dict)
     """The ports that it listens on by the keys of their settings."""
+    port_counts: Mapping[str, int] = field(default_factory=dict)
+    """How many ports in a row begin there, by the same keys, where it is more than one."""
     hosts: Mapping[str, str] = field(default_factory=dict)
     """The addresses that it listens on, by the same keys."""
     ready_url: str = ""
@@ -46,6 +48,14 @@ class Process:
     def section(self) -> str:
         return self.name.partition("/")[0]
 
+    @property
+    def port_ranges(self) -> dict[str, str]:
+        """Its ports as they are shown: `8000`, or `20500-20501`."""
+        last = {key: port + self.port_counts.get(key, 1) - 1 for key, port in self.ports.items()}
+        return {
+            key: str(port) if last[key] == port else f"{port}-{last[key]}" for key, port in self.ports.items()
+        }
+
     def command(self) -> str:
         """What a person would type to start exactly this process; secrets come from their shell."""
         hidden = {*self.secrets, *(name for name in self.env if is_secret_variable(name))}
@@ -63,6 +73,7 @@ class Process:
             "secrets": sorted(hidden),
             "gpus": list(self.gpus),
             "ports": dict(self.ports),
+            "port_counts": dict(self.port_counts),
             "resources": dict(self.resources),
             "ready_url": self.ready_url,
             "drain_timeout": self.drain_timeout,

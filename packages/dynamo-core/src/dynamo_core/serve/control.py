@@ -104,7 +104,7 @@ def status(supervisor: Supervisor) -> dict[str, Any]:
                 "pid": supervisor.pid(member.name),
                 "restarts": len(member.restarts),
                 "gpus": list(member.process.gpus),
-                "ports": dict(member.process.ports),
+                "ports": member.process.port_ranges,
             }
             for member in supervisor.members
         ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 INTERVAL = 0.03
 """Seconds between two reads of one process's output, so that many lines cost one wake-up."""
@@ -15,7 +15,8 @@ CHUNK = 1 << 17
 LIMIT = 1 << 20
 """Bytes of one line; a longer one goes on in the next."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_UNWANTED = re.compile(r"\x1b\[[\d;]*m|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_UNWANTED = re.compile(rf"{_COLOUR.pattern}|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class LineReader:
@@ -90,6 +91,11 @@ class LineReader:
         text = data.decode("utf-8", "replace")
         lines = text.split("\n")
         self._take([_shown(line) for line in lines] if _CONTROL.search(text) else lines)
+
+
+def plain(lines: Sequence[str]) -> Sequence[str]:
+    """Lines without colours, for what is no terminal: the Rust side writes them everywhere."""
+    return [_COLOUR.sub("", line) for line in lines] if any("\x1b" in line for line in lines) else lines
 
 
 def _shown(line: str) -> str:

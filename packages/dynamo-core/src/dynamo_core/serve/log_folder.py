@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dynamo_core.errors import UserError
+from dynamo_core.serve.lines import plain
 
 EVERYTHING = "graph.log"
 """The file with the lines of all processes."""
@@ -41,6 +42,7 @@ class LogFolder:
     has_room = True
 
     def lines(self, name: str, lines: Sequence[str]) -> None:
+        lines = plain(lines)
         self._write(f"{name.replace('/', '-')}.log", "".join([f"{line}\n" for line in lines]), len(lines))
         self._write(EVERYTHING, "".join([f"{name} | {line}\n" for line in lines]), len(lines))
 

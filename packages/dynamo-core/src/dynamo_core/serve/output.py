@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+from dynamo_core.serve.lines import plain
 from dynamo_core.serve.outlet import Outlet
 
 COLOURS = (36, 33, 35, 32, 34, 31)
@@ -31,6 +32,7 @@ class Terminal:
 
     def __init__(self, outlet: Outlet, names: Sequence[str], *, colour: bool) -> None:
         self._outlet = outlet
+        self._colour = colour
         self.is_done = False
         """Whether the footer has been left where it stood."""
         self._footer = ""
@@ -46,7 +48,8 @@ class Terminal:
 
     def lines(self, name: str, lines: Sequence[str]) -> None:
         prefix = self._prefixes.get(name) or f"{name} |"
-        self._draw("".join([f"{prefix} {line}\n" for line in lines]), self._footer)
+        shown = lines if self._colour else plain(lines)
+        self._draw("".join([f"{prefix} {line}\n" for line in shown]), self._footer)
 
     def footer(self, text: str) -> None:
         """Show `text`, lines that fit the terminal, in place of the footer before."""
@@ -81,7 +84,7 @@ class JsonLines:
     def lines(self, name: str, lines: Sequence[str]) -> None:
         section, _, replica = name.partition("/")
         origin = {"component": section, **({"replica": int(replica)} if replica else {})}
-        text = "".join([json.dumps({**origin, **_entry(line)}) + "\n" for line in lines])
+        text = "".join([json.dumps({**origin, **_entry(line)}) + "\n" for line in plain(lines)])
         self._outlet.write(text.encode())
 
     def close(self) -> None:

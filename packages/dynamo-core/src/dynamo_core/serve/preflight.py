@@ -14,10 +14,11 @@ def check_ports(plan: Plan) -> None:
     """
     problems = []
     for process in plan.processes:
-        for key, port in process.ports.items():
-            try:
-                check_port(process.hosts[key], port, f"{process.section}.{key}")
-            except UserError as error:
-                problems.append(str(error))
+        for key, first in process.ports.items():
+            for port in range(first, first + process.port_counts.get(key, 1)):
+                try:
+                    check_port(process.hosts[key], port, f"{process.section}.{key}")
+                except UserError as error:
+                    problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))

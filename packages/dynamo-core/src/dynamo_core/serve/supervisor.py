@@ -43,7 +43,10 @@ class Life:
 
     @property
     def last_words(self) -> str:
-        """The error that it ended with, or else the last thing it wrote."""
+        """The error that it ended with, or else the last thing it wrote; what went to our terminal is not
+        known, and has been read there."""
+        if self.reader is None:
+            return ""
         lines = [line for line in reversed(self.last) if line.strip()]
         return next(
             (line for line in lines if "error: " in line), lines[0] if lines else "(it wrote nothing)"

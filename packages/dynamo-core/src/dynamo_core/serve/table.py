@@ -46,7 +46,7 @@ def render(
     for member in shown:
         state = f"[{_COLOURS[member.state]}]{_state(member, progress(member.name))}[/]"
         process = member.process
-        ports = ", ".join(f"{key.removesuffix('-port')} {port}" for key, port in process.ports.items()) or "–"
+        ports = ", ".join(f"{key.removesuffix('-port')} {p}" for key, p in process.port_ranges.items()) or "–"
         seconds = f"{member.took if member.state is State.READY else now - member.since:.1f} s"
         table.add_row(process.name, ",".join(process.gpus) or "–", ports, state, seconds)
     output = io.StringIO()
