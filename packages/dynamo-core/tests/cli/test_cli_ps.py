@@ -9,10 +9,12 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ import pytest
 from dynamo_core.args import RuntimeSettings
 from dynamo_core.cli.tables import duration
 from dynamo_core.errors import UserError
+from dynamo_core.runtime.certificates import VARIABLES
 from dynamo_core.runtime.listing import Listing, read_listing
 from dynamo_core.testing.processes import Stack
 from dynamo_core.testing.servers import PASSWORD, USER, Etcd
@@ -228,6 +231,108 @@ def test_an_etcd_with_a_password(etcd: Etcd, dynamo: Dynamo) -> None:
     wrong = dynamo(*flags, url.replace("pa%3A", "secret"))
     assert (wrong.returncode, "authentication failed" in wrong.stderr) == (2, True)
     assert "secret" not in wrong.stderr
+
+
+class SecureEtcd(Etcd):
+    """One that talks TLS, and only with those who have a certificate of its authority."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "data")
+        self.authority, self._certificate, self._key = (
+            folder / f"{name}.pem" for name in ("ca", "cert", "key")
+        )
+        new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        signed = ["-CA", self.authority, "-CAkey", folder / "ca.key", "-keyout", self._key]
+        what = [
+            word
+            for text in ("subjectAltName=IP:127.0.0.1", "basicConstraints=CA:FALSE")
+            for word in ("-addext", text)
+        ]
+        for words in (
+            [*new, "-subj", "/CN=authority", "-keyout", folder / "ca.key", "-out", self.authority],
+            [*new, *signed, *what, "-subj", "/CN=me", "-out", self._certificate],
+        ):
+            command = ["openssl", "req", "-x509", *map(str, words)]
+            subprocess.run(command, check=True, capture_output=True)
+        texts = [path.read_text() for path in (self.authority, self._certificate, self._key)]
+        self.env = dict(zip(VARIABLES, texts, strict=True))
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        files = (self._certificate, self._key, self.authority)
+        flags = ("--cert-file", "--key-file", "--trusted-ca-file")
+        given = [str(word) for pair in zip(flags, files, strict=True) for word in pair]
+        return [*super().command(), *given, "--client-cert-auth"]
+
+    def answers(self) -> bool:
+        context = ssl.create_default_context(cafile=self.authority)
+        context.load_cert_chain(self._certificate, self._key)
+        try:
+            urllib.request.urlopen(f"{self.url}/health", timeout=5, context=context).close()
+        except OSError:
+            return False
+        return True
+
+
+@pytest.fixture
+def secure_etcd(tmp_path: Path) -> Iterator[SecureEtcd]:
+    with SecureEtcd(tmp_path) as server:
+        yield server
+
+
+def test_an_etcd_over_tls(
+    stack: Stack, secure_etcd: SecureEtcd, dynamo: Dynamo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the certificates that components use."""
+    refused = dynamo("ps", *secure_etcd.flags)
+    assert refused.returncode == 2
+    assert f"etcd cannot be read at {secure_etcd.url}: " in refused.stderr
+    assert "certificate verify failed" in refused.stderr
+    assert "; check ETCD_AUTH_CA, ETCD_AUTH_CLIENT_CERT, ETCD_AUTH_CLIENT_KEY" in refused.stderr
+    for name, value in secure_etcd.env.items():
+        monkeypatch.setenv(name, value)
+    stack.scripted(*secure_etcd.flags).wait_for_line("is ready")
+    shown = dynamo("ps", *secure_etcd.flags)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith(f"looking in etcd at {secure_etcd.url}\n\n")
+    assert table(shown.stdout, "MODEL")[1:] == [
+        ["scripted", "dynamo", "scripted", "generate", "aggregated", "1"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("env", "problem"),
+    [
+        ({"ETCD_AUTH_CA": "/etc/ca.pem"}, "ETCD_AUTH_CLIENT_CERT, ETCD_AUTH_CLIENT_KEY are not set"),
+        (
+            dict.fromkeys(VARIABLES, "/etc/a.pem"),
+            "ETCD_AUTH_CA, ETCD_AUTH_CLIENT_CERT, ETCD_AUTH_CLIENT_KEY: the Rust runtime takes the text of a "
+            'PEM file, not its path\n  fix: ETCD_AUTH_CA="$(cat FILE)" ETCD_AUTH_CLIENT_CERT="$(cat FILE)" ',
+        ),
+        (
+            {
+                **dict.fromkeys(VARIABLES, "-----BEGIN X"),
+                "ETCD_AUTH_USERNAME": "a",
+                "ETCD_AUTH_PASSWORD": "b",
+            },
+            "passes over etcd's certificates where ETCD_AUTH_USERNAME and ETCD_AUTH_PASSWORD are set",
+        ),
+    ],
+)
+def test_certificates_that_the_runtime_would_pass_over(
+    stack: Stack, dynamo: Dynamo, env: dict[str, str], problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Components refuse them as well, instead of ten seconds later without a word of it."""
+    flags = ("--discovery-backend", "etcd", "--etcd-endpoints", "https://127.0.0.1:1")
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    shown, worker = dynamo("ps", *flags), stack.scripted(*flags)
+    assert (shown.returncode, worker.wait()) == (2, 2)
+    assert problem in shown.stderr
+    assert problem in worker.output
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dynamo_core.errors import UserError
+from dynamo_core.runtime.certificates import etcd_certificates
 
 if TYPE_CHECKING:
     from dynamo_core.args import RuntimeSettings
@@ -17,11 +18,12 @@ WITHOUT_ETCD, WITHOUT_NATS = "--discovery-backend file", "--request-plane tcp --
 
 
 async def check_servers(settings: RuntimeSettings) -> None:
-    """Raise `UserError` if etcd or NATS is asked for and cannot be reached.
+    """Raise `UserError` if etcd or NATS is asked for and cannot be reached, or not with these certificates.
 
     Of several etcd endpoints, one that answers is enough.
     """
     if settings.discovery_backend == "etcd":
+        etcd_certificates()
         await _check("etcd", "--etcd-endpoints", settings.etcd_endpoints, 2379, WITHOUT_ETCD)
     if "nats" in (settings.request_plane, settings.event_plane):
         await _check("NATS", "--nats-server", settings.nats_server, 4222, WITHOUT_NATS)

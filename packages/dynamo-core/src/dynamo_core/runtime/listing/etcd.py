@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from dynamo_core import environment
 from dynamo_core.errors import UserError
+from dynamo_core.runtime.certificates import PASSWORD, USER, VARIABLES, Certificates, etcd_certificates
 from dynamo_core.runtime.listing.entries import Stored
 
 TIMEOUT = 3.0
@@ -28,7 +29,8 @@ async def read_etcd(urls: str) -> tuple[str, list[Stored]]:
     All of the comma-separated servers are asked at the same time. Raises `UserError` if none answers.
     """
     servers = [_split(url) for url in urls.split(",")]
-    answers = [asyncio.ensure_future(asyncio.to_thread(_read, server)) for server in servers]
+    certificates = etcd_certificates()
+    answers = [asyncio.ensure_future(asyncio.to_thread(_read, server, certificates)) for server in servers]
     failures: dict[str, str] = {}
     for answer in asyncio.as_completed(answers):
         place, found = await answer
@@ -49,13 +51,14 @@ class _Failed(Exception):
 class _Gateway:
     """One connection to one server."""
 
-    def __init__(self, server: SplitResult) -> None:
+    def __init__(self, server: SplitResult, certificates: Certificates | None) -> None:
         host, port = str(server.hostname), server.port or DEFAULT_PORT
         self._ends = time.monotonic() + TIMEOUT
         self._headers: dict[str, str] = {}
         self._connection: http.client.HTTPConnection
         if server.scheme == "https":
-            self._connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=_tls())
+            context = certificates.context() if certificates else ssl.create_default_context()
+            self._connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT, context=context)
         else:
             self._connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
 
@@ -99,15 +102,15 @@ class _Gateway:
             return answer
         if not isinstance(answer, dict) or not (why := answer.get("message") or answer.get("error")):
             raise _Failed(f"{NO_ETCD} (HTTP {response.status})")
-        hint = "; set ETCD_AUTH_USERNAME and ETCD_AUTH_PASSWORD" if "user" in str(why) else ""
+        hint = f"; set {USER} and {PASSWORD}" if "user" in str(why) else ""
         raise _Failed(f"it refuses: {why}{hint}")
 
 
-def _read(server: SplitResult) -> tuple[str, list[Stored] | str]:
+def _read(server: SplitResult, certificates: Certificates | None) -> tuple[str, list[Stored] | str]:
     """Where it was asked, and the entries or why there are none."""
     place = _place(server)
     try:
-        with _Gateway(server) as gateway:
+        with _Gateway(server, certificates) as gateway:
             user, password = _credentials(server)
             if user:
                 gateway.log_in(user, password)
@@ -122,6 +125,8 @@ def _read(server: SplitResult) -> tuple[str, list[Stored] | str]:
             ]
     except _Failed as failed:
         return place, str(failed)
+    except ssl.SSLError as error:
+        return place, f"{error}; check {', '.join(VARIABLES)}"
     except TimeoutError:
         return place, f"no answer within {TIMEOUT:g} s"
     except OSError as error:
@@ -147,19 +152,8 @@ def _place(server: SplitResult) -> str:
 
 def _credentials(server: SplitResult) -> tuple[str, str]:
     """What the components use, else what the URL holds; the Rust runtime passes over the latter."""
-    user = environment.read("ETCD_AUTH_USERNAME") or unquote(server.username or "")
-    return user, environment.read("ETCD_AUTH_PASSWORD") or unquote(server.password or "")
-
-
-def _tls() -> ssl.SSLContext:
-    """The certificates that the Rust runtime uses."""
-    try:
-        context = ssl.create_default_context(cafile=environment.read("ETCD_AUTH_CA") or None)
-        if certificate := environment.read("ETCD_AUTH_CLIENT_CERT"):
-            context.load_cert_chain(certificate, environment.read("ETCD_AUTH_CLIENT_KEY"))
-    except OSError as error:
-        raise _Failed(f"ETCD_AUTH_CA, ETCD_AUTH_CLIENT_CERT and ETCD_AUTH_CLIENT_KEY: {error}") from None
-    return context
+    user = environment.read(USER) or unquote(server.username or "")
+    return user, environment.read(PASSWORD) or unquote(server.password or "")
 
 
 def _encode(text: str) -> str:
