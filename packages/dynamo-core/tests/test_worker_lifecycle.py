@@ -91,6 +91,7 @@ def test_a_bad_request_is_a_400_with_the_engines_words(stack: Stack) -> None:
 
 @pytest.mark.setting("token_delay")
 def test_sigterm_lets_20_streams_end_by_themselves(stack: Stack) -> None:
+    """P11 (ai-dynamo #13559)."""
     stack.frontend()
     worker = stack.scripted("--token-delay", 0.02)
     stack.wait_ready()
@@ -123,6 +124,7 @@ def test_the_drain_budget_ends_what_does_not_end_by_itself(stack: Stack) -> None
 
 @pytest.mark.setting("die_after")
 def test_an_engine_that_dies_leaves_its_first_error_as_the_last_line(stack: Stack) -> None:
+    """P12 (ai-dynamo #1773, #3278)."""
     stack.frontend()
     worker = stack.scripted("--die-after", 5)
     stack.wait_ready()
@@ -150,7 +152,7 @@ def test_with_a_second_worker_the_stream_goes_on_without_gap_or_repeat(stack: St
 
 @pytest.mark.parametrize("part", range(5))
 def test_ready_means_answered(stack: Stack, part: int) -> None:
-    """50 times from cold: the first request after `/health` says yes succeeds."""
+    """P08 (ai-dynamo #11855): 50 times from cold, the first request after `/health` says yes succeeds."""
     stack.frontend()
     for _ in range(10):
         worker = stack.scripted()

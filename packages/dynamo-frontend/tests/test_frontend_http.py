@@ -70,6 +70,7 @@ def stream(stack: Stack, count: int, first: threading.Event) -> str:
 
 
 def test_health_follows_the_models(stack: Stack) -> None:
+    """P08 (ai-dynamo #2296, #11178)."""
     frontend = stack.frontend()
     status, body = _first_answer(f"{stack.url}/health")
     assert (status, json.loads(body)) == (503, {"status": "no model is ready", "models": []})

@@ -47,6 +47,7 @@ def warnings(frontend: Running) -> int:
 
 
 def test_right_after_the_start(stack: Stack, own_default: Path) -> None:
+    """P06: a frontend that meets nobody says where it looks, and what it sees elsewhere."""
     frontend = stack.frontend()
     frontend.wait_for_line("listening on")
     started = time.monotonic()
@@ -62,6 +63,7 @@ def test_right_after_the_start(stack: Stack, own_default: Path) -> None:
 
 
 def test_models_of_another_namespace(stack: Stack, own_default: Path) -> None:
+    """P06: a frontend that meets nobody says where it looks, and what it sees elsewhere."""
     stack.scripted("--namespace", "other").wait_for_line("is ready")
     frontend = stack.frontend("--namespace", "mine")
     assert wait_for_warning(frontend) == (
@@ -71,6 +73,7 @@ def test_models_of_another_namespace(stack: Stack, own_default: Path) -> None:
 
 
 def test_a_model_in_the_default_folder(stack: Stack, own_default: Path, tiny_model: Path) -> None:
+    """P06: a frontend that meets nobody says where it looks, and what it sees elsewhere."""
     with Stack(own_default.parent, tiny_model) as other:
         other.discovery = own_default
         other.scripted().wait_for_line("is ready")

@@ -53,6 +53,7 @@ def component(folder: Path, name: str, role: str = "worker", *, groups: str = ""
 
 
 def test_components_that_would_never_meet(tmp_path: Path) -> None:
+    """P06: found before anything starts."""
     text = (
         "Frontend: {component: dynamo_frontend, discovery-path: /a}\n"
         f"Worker: {{component: {SCRIPTED}, model: m, discovery-path: /b, request-plane: nats}}\n"

@@ -234,6 +234,7 @@ def test_instances_are_never_joined() -> None:
 
 
 def test_more_than_there_is_is_one_problem() -> None:
+    """P02 (ai-dynamo #1492, #1405)."""
     wishes = [
         Wish("Frontend", 1, 0, CLASS),
         Wish("Prefill", 4, 1, "agg.yaml:12"),

@@ -34,6 +34,7 @@ def test_a_graph_meets_through_etcd_and_talks_over_nats(stack: Stack, etcd: Etcd
 def test_a_server_that_is_not_there_is_named_with_the_ways_out(
     stack: Stack, flags: tuple[str, ...], server: str, way_out: str
 ) -> None:
+    """P09 (ai-dynamo #2315, #851)."""
     port = next(PORTS)
     worker = stack.scripted(*flags, f"http://127.0.0.1:{port}")
     assert worker.wait(5) == 2

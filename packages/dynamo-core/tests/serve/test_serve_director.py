@@ -115,6 +115,7 @@ def test_clients_are_served_to_the_end_before_workers_are_asked(running: Replay)
 
 
 def test_one_budget_for_all_and_then_sigkill_once(running: Replay) -> None:
+    """P11 (ai-dynamo #14675)."""
     running.stop()
     assert running.after(30.0 + STOP_MARGIN - 0.1) == []
     assert running.after(0.1) == [Kill("Frontend/0")]

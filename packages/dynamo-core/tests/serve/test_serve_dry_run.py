@@ -36,6 +36,7 @@ def test_nothing_is_started(served: Served) -> None:
 
 
 def test_the_commands_pasted_into_bash_do_the_same(served: Served) -> None:
+    """P01 (ai-dynamo #1721)."""
     served.write(GRAPH)
     commands = dry_run(served, "--Worker.token-delay=0.001")
     started = [Running(["bash", "-c", f"exec env {command}"]) for command in commands]

@@ -74,6 +74,7 @@ def test_one_that_ends_well_ends_the_graph(served: Served) -> None:
     ],
 )
 def test_one_that_crashes_later(served: Served, flag: str, code: int, verdict: str) -> None:
+    """P12 (ai-dynamo #1772, #2698)."""
     served.write(GRAPH.replace("served-model-name: scripted", f"served-model-name: scripted, {flag}: 2"))
     serving = served.serve("--restart", "never")
     serving.wait_for_line("ready after")
@@ -99,6 +100,7 @@ def test_a_start_that_takes_too_long(served: Served) -> None:
 
 
 def test_a_port_in_use_names_its_holder(served: Served) -> None:
+    """P03 (ai-dynamo #7366, NVIDIA/cloudai #771)."""
     served.write(GRAPH)
     with socket.create_server(("127.0.0.1", served.stack.port)):
         serving = served.serve()

@@ -28,6 +28,7 @@ def gpus(serving: Running) -> set[str]:
 
 
 def test_graphs_that_start_together_get_different_gpus(served: Served) -> None:
+    """P02 (ai-dynamo #390, #1373): nothing is stacked on a GPU that nobody has named for it."""
     served.write("Worker: {component: dynamo_core.testing.scripted, trace: true}\n")
     graphs = [serve(served, name, 2) for name in ("a", "b", "c")]
     taken = [gpus(graph) for graph in graphs]

@@ -102,6 +102,7 @@ class Pipe:
 
 
 def test_prefixes_and_a_footer_that_is_drawn_anew() -> None:
+    """P17 (ai-dynamo #587)."""
     pipe = Pipe()
     terminal = Terminal(Outlet(pipe.writer), ["Worker/0", "serve"], colour=False)
     terminal.lines("serve", ["starting"])

@@ -29,6 +29,22 @@ Worker: {component: dynamo_core.testing.scripted, served-model-name: scripted, r
 """
 
 
+LOADING = """\
+import pathlib, sys, time
+
+from dynamo_core.testing.scripted import main, parser
+
+if __name__ == "__main__":
+    for percent in (0, 45):  # as vLLM and SGLang show it, tqdm's bar on a pipe
+        sys.stderr.write(f"\\rLoading safetensors checkpoint shards: {{percent:3d}}% Completed | 1/2 [00:01")
+        sys.stderr.flush()
+    while not pathlib.Path({go!r}).exists():
+        time.sleep(0.01)
+    sys.stderr.write("\\n")
+    main()
+"""
+
+
 class Screen:
     """A terminal of 100 columns, and what a person sees on it."""
 
@@ -99,6 +115,21 @@ def test_a_table_that_is_updated_in_place(served: Served) -> None:
     assert re.fullmatch(r"serve +\| stopped after \d\.\d s, exit code 0: Ctrl-C", end[-1])
 
 
+def test_the_percent_of_loading_is_seen_while_it_loads(served: Served) -> None:
+    go = served.folder / "go"
+    served.component("loading.py", LOADING.format(go=str(go)))
+    keys = f"model: {served.stack.model}, discovery-path: {served.stack.discovery}"
+    served.file.write_text(f"Worker: {{component: loading.py, {keys}}}\n")
+    screen = screen_of(served)
+    screen.wait_for(lambda lines: any("loading 45 %" in row for row in rows(lines)))
+    go.touch()
+    screen.wait_for(lambda lines: any("ready " in row for row in rows(lines)))
+    screen.process.send_signal(signal.SIGINT)
+    assert screen.wait() == 0
+    assert not any("loading 45 %" in line for line in screen.lines)
+    assert sum("Loading safetensors" in line for line in screen.lines) == 1
+
+
 def test_progress_of_loading_and_more_processes_than_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((80, 10)))
     members = [Member(Process(f"Worker/{i}", ("w",), ready_url="http://w")) for i in range(30)]
@@ -132,6 +163,7 @@ def test_colours(served: Served, env: dict[str, str], colour: bool) -> None:
 
 
 def test_json_lines_of_everything(served: Served) -> None:
+    """P17 (ai-dynamo #587, #1422)."""
     served.write(GRAPH)
     serving = served.serve("--log-format", "json")
     serving.wait_for_line("ready after")
@@ -145,6 +177,7 @@ def test_json_lines_of_everything(served: Served) -> None:
 
 
 def test_one_log_level_for_all(served: Served) -> None:
+    """P17 (ai-dynamo #692, #6566, #6606)."""
     served.write(GRAPH)
     serving = served.serve("--log-level", "error")
     serving.wait_for_line("ready after")

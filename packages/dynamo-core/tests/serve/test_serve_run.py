@@ -48,6 +48,7 @@ def ask(stack: Stack, count: int = 3) -> str:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_graph_from_start_to_end(served: Served, number: signal.Signals) -> None:
+    """P01 (ai-dynamo #1721, #2149): the commands that a person would type are started and stopped as one."""
     served.write(GRAPH)
     serving = served.serve()
     ready = serving.wait_for_line(r"^serve +\| ready after \d+\.\d s (\S+)$")
@@ -89,6 +90,7 @@ def test_signals_that_a_shell_has_switched_off(served: Served, number: signal.Si
 
 
 def test_streams_in_flight_end_by_themselves(served: Served) -> None:
+    """P11 (ai-dynamo #13559, #10704)."""
     served.write(GRAPH)
     serving = served.serve()
     serving.wait_for_line("ready after")
@@ -172,6 +174,7 @@ def test_killing_the_supervisor_leaves_nothing_at_all(served: Served, source: st
 
 
 def test_ready_comes_after_the_slowest(served: Served) -> None:
+    """P08 (ai-dynamo #2296)."""
     served.write(f"{GRAPH}Slow: {{component: dynamo_core.testing.scripted, name: slow, start-delay: 1.5}}\n")
     serving = served.serve()
     ready = serving.wait_for_line(r"ready after (\d+\.\d) s")

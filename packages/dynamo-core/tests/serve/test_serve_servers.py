@@ -229,7 +229,7 @@ START = "fix: start it there or correct "
 def test_a_server_that_is_not_there_ends_the_start(
     served: Served, flags: tuple[str, ...], scheme: str, error: str, fix: str
 ) -> None:
-    """1.3 s from the command to its end."""
+    """P09 (ai-dynamo #2315, #851): 1.3 s from the command to its end."""
     port = next(PORTS)
     served.write(GRAPH)
     serving = served.serve(*common((*flags, f"{scheme}://127.0.0.1:{port}")))

@@ -104,6 +104,7 @@ def worker_pids(served: Served) -> dict[str, int]:
 
 @pytest.mark.parametrize("moment", range(20))
 def test_sigkill_of_the_supervisor_at_any_moment(served: Served, moment: int) -> None:
+    """P04 (ai-dynamo #308, #504, #791, #1889, #2894, #7232)."""
     served.component("family.py", FAMILY)
     served.write(f"{GRAPH.replace('replicas: 2', 'replicas: 1')}Family: {{component: family.py}}\n")
     chance = random.Random(moment)
@@ -152,6 +153,7 @@ def test_a_guard_that_is_killed_has_a_successor(served: Served) -> None:
 
 
 def test_a_worker_that_is_killed_under_load_costs_no_request(served: Served) -> None:
+    """P01 (ai-dynamo #1721): what fails is started again."""
     served.write(GRAPH)
     serving = served.serve()
     serving.wait_for_line("ready after")
@@ -245,6 +247,7 @@ def test_a_port_that_is_taken_after_the_plan(served: Served) -> None:
 
 @pytest.mark.parametrize("moment", range(10))
 def test_ctrl_c_at_any_moment_of_the_start(served: Served, moment: int) -> None:
+    """P04 (ai-dynamo #308)."""
     served.write(GRAPH)
     serving = served.serve("--Worker.start-delay=1")
     serving.wait_for_line("Frontend/0: ")  # before that, Python itself is still being loaded
@@ -255,6 +258,7 @@ def test_ctrl_c_at_any_moment_of_the_start(served: Served, moment: int) -> None:
 
 
 def test_fifty_times(served: Served) -> None:
+    """P04 (ai-dynamo #7232): no process, file or port is left."""
     mark = SHARED_MEMORY / f"{served.stack.port}-{os.getpid()}"
     served.component("short.py", SHORT.format(mark=mark))
     served.file.write_text("One: {component: short.py}\nTwo: {component: short.py}\n")
