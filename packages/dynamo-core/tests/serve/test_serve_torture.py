@@ -24,7 +24,8 @@ from dynamo_core.testing.processes import PORTS, Running
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 GUARD = "dynamo_core.serve.guard"
 CYCLES = 50
-AT_ONCE = 5
+PARTS = 5
+AT_ONCE = 2
 GRAPH = """\
 Frontend: {component: dynamo_frontend}
 Worker:
@@ -55,16 +56,39 @@ if __name__ == "__main__":
     finally:
         os.unlink(shared)
 """
-ORPHANING = """\
-import os, pathlib, subprocess, sys, time
+WORKING = """\
+import http.server, pathlib, subprocess, sys, time
 
+def parser():
+    from dynamo_core.testing.scripted import parser
+    return parser()
+
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+def work():
+    "Be ready until the supervisor has seen it."
+    port = int(sys.argv[sys.argv.index("--status-port") + 1])
+    http.server.HTTPServer(("127.0.0.1", port), Health).handle_request()
+    time.sleep(0.5)
+
+"""
+"""A component that has worked as soon as it was asked. One that cannot tell has to live for five seconds."""
+CRASHING = """\
+if __name__ == "__main__":
+    work()
+    1 / 0
+"""
+ORPHANING = """\
 if __name__ == "__main__":
     first = not pathlib.Path({mark!r}).exists()
     pathlib.Path({mark!r}).touch()
     if first:
         command = [sys.executable, "-c", "import time; time.sleep(600)", {mark!r}]
         subprocess.Popen(command, start_new_session=True)
-        time.sleep(5.5)
+        work()
         sys.exit(3)
     print("second life", flush=True)
     time.sleep(600)
@@ -184,10 +208,8 @@ def test_a_rolling_restart_under_load_costs_no_request(served: Served) -> None:
 
 
 def test_a_crash_loop_is_given_up(served: Served) -> None:
-    served.component(
-        "failing.py", "import time\n\nif __name__ == '__main__':\n    time.sleep(5.2)\n    1 / 0\n"
-    )
-    served.write("Failing: {component: failing.py}\n")
+    served.component("failing.py", WORKING + CRASHING)
+    served.write("Failing: {component: failing.py, model: m}\n")
     serving = served.serve("--restart-limit", 1)
     assert serving.wait(30) == 1
     assert "starting again in 1." in serving.output
@@ -257,14 +279,15 @@ def test_ctrl_c_at_any_moment_of_the_start(served: Served, moment: int) -> None:
     assert served.left() == []
 
 
-def test_fifty_times(served: Served) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_fifty_times(served: Served, part: int) -> None:
     """P04 (ai-dynamo #7232): no process, file or port is left."""
-    mark = SHARED_MEMORY / f"{served.stack.port}-{os.getpid()}"
+    mark = SHARED_MEMORY / f"{served.stack.port}-{os.getpid()}-{part}"
     served.component("short.py", SHORT.format(mark=mark))
     served.file.write_text("One: {component: short.py}\nTwo: {component: short.py}\n")
 
     def cycles(name: str) -> None:
-        for _ in range(CYCLES // AT_ONCE):
+        for _ in range(CYCLES // PARTS // AT_ONCE):
             serving = served.serve("--name", name)
             for process in ("One/0", "Two/0"):
                 serving.wait_for_line(rf"{process} \| up")
@@ -308,8 +331,8 @@ def test_two_graphs_side_by_side(served: Served) -> None:
 @pytest.mark.parametrize("is_process_1", [False, True])
 def test_orphans_of_a_crashed_process_end_before_its_next_life(served: Served, is_process_1: bool) -> None:
     mark = str(served.folder / "mark")
-    served.component("orphaning.py", ORPHANING.format(mark=mark))
-    served.file.write_text("Part: {component: orphaning.py}\n")
+    served.component("orphaning.py", WORKING + ORPHANING.format(mark=mark))
+    served.file.write_text("Part: {component: orphaning.py, model: m}\n")
     serving = in_a_container(served) if is_process_1 else served.serve()
     serving.wait_for_line("starting again")
     orphans = [p for p in psutil.process_iter(["cmdline"]) if mark in (p.info["cmdline"] or [])]
@@ -339,11 +362,8 @@ def process_1(outer: Running) -> psutil.Process:
 
 def test_as_process_1_of_a_container(served: Served) -> None:
     """Process 1 has no default for signals, and inherits the orphans of everybody."""
-    crashing = (
-        "import pathlib, sys, time\n\nif __name__ == '__main__':\n    time.sleep(5.2)\n    sys.exit(3)\n"
-    )
-    served.component("crashing.py", crashing)
-    served.file.write_text("Part: {component: crashing.py}\n")
+    served.component("crashing.py", WORKING + CRASHING)
+    served.file.write_text("Part: {component: crashing.py, model: m}\n")
     mark = served.folder / "stranger"
     stranger = f"bash -c 'sleep 0.2 & exec -a {mark} sleep 600 &' & "
     outer = in_a_container(served, stranger)
