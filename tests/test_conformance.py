@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from dynamo_core.testing.conformance.kit import Result, outcomes, run_kit
 
 ROOT = Path(__file__).resolve().parent.parent
 CUSTOM = ROOT / "examples" / "custom_engine"
@@ -18,36 +17,18 @@ sys.path.insert(0, str(ROOT / "tools"))
 import conformance  # noqa: E402
 
 
-def kit(
-    tmp_path: Path, engine: str, *words: str, path: Path | None = None
-) -> tuple[int, dict[str, Any], str]:
-    """Exit code, outcomes by promise and output of a run on `engine`, which is found in `path`."""
-    file = tmp_path / "result.json"
-    command = [sys.executable, "-m", "pytest", "--pyargs", "dynamo_core.testing.conformance"]
-    result = subprocess.run(
-        [*command, "--engine", engine, "--conformance-json", str(file), *words],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(path or ""), "PYTEST_ADDOPTS": ""},
-        check=False,
-    )
-    rows = json.loads(file.read_text())["promises"] if file.exists() else {}
-    return (
-        result.returncode,
-        {name: row["outcome"] for name, row in rows.items()},
-        result.stdout + result.stderr,
-    )
+def custom(tmp_path: Path, source: Path, *words: str) -> Result:
+    """A run on the package custom_engine in `source`."""
+    return run_kit("custom_engine", tmp_path, *words, env={"PYTHONPATH": str(source)})
 
 
 def test_the_example_of_an_engine_of_ones_own_passes(tmp_path: Path) -> None:
-    code, outcomes, output = kit(tmp_path, "custom_engine", path=CUSTOM / "src")
-    assert code == 0, output
-    assert outcomes["streaming-order"] == "kept"
-    assert outcomes["choices"] == "refused by name"
-    assert outcomes["hand-over"] == "does not apply"
-    assert "A stream says what the whole answer says, in order" in output
+    result = custom(tmp_path, CUSTOM / "src")
+    assert result.code == 0, result.output
+    assert result.outcomes["streaming-order"] == "kept"
+    assert result.outcomes["choices"] == "refused by name"
+    assert result.outcomes["hand-over"] == "does not apply"
+    assert "A stream says what the whole answer says, in order" in result.output
 
 
 def test_the_example_is_short() -> None:
@@ -55,10 +36,10 @@ def test_the_example_is_short() -> None:
     assert sum(len(path.read_text().splitlines()) for path in files) < 120
 
 
-def test_the_scripted_engine_passes(tmp_path: Path) -> None:
-    code, outcomes, output = kit(tmp_path, "dynamo_core.testing")
-    assert code == 0, output
-    assert outcomes["kv-events"] == outcomes["migration"] == outcomes["drain"] == "kept"
+def test_the_scripted_engine_keeps_what_the_documentation_says(tmp_path: Path) -> None:
+    result = run_kit("dynamo_core.testing", tmp_path)
+    assert result.code == 0, result.output
+    assert result.outcomes == outcomes(ROOT / "docs" / "conformance" / "scripted.json")
 
 
 def copy_of_the_example(tmp_path: Path, *changes: tuple[str, str], toml: str = "") -> Path:
@@ -89,30 +70,42 @@ def test_what_is_wrong_with_an_engine_is_found(
     tmp_path: Path, changes: tuple[tuple[str, str], ...], broken: str
 ) -> None:
     wrong = copy_of_the_example(tmp_path, *changes)
-    code, outcomes, output = kit(tmp_path, "custom_engine", "-k", broken.replace("-", "_"), path=wrong)
-    assert code == 1, output
-    assert outcomes[broken] == "broken"
+    result = custom(tmp_path, wrong, "-k", broken.replace("-", "_"))
+    assert result.code == 1, result.output
+    assert result.outcomes[broken] == "broken"
 
 
 def test_a_promise_that_nobody_knows_is_an_error(tmp_path: Path) -> None:
     wrong = copy_of_the_example(tmp_path, toml='telepathy = "not yet"\n')
-    code, _, output = kit(tmp_path, "custom_engine", path=wrong)
-    assert code == 4
-    assert "does-not-apply names telepathy, which is no promise of the kit" in output
+    result = custom(tmp_path, wrong)
+    assert result.code == 4
+    assert "does-not-apply names telepathy, which is no promise of the kit" in result.output
+
+
+def test_a_skip_without_a_reason_fails(tmp_path: Path) -> None:
+    """As of a promise that needs what the engine's machine does not have."""
+    plugin = tmp_path / "not_today.py"
+    plugin.write_text("import pytest\n\ndef pytest_runtest_setup(item):\n    pytest.skip('not today')\n")
+    words = ("-k", "streaming_order or hand_over", "-p", "not_today")
+    env = {"PYTHONPATH": f"{CUSTOM / 'src'}{os.pathsep}{tmp_path}"}
+    result = run_kit("custom_engine", tmp_path, *words, env=env)
+    assert result.code == 1, result.output
+    assert result.outcomes == {"streaming-order": "broken", "hand-over": "does not apply"}
+    assert "skipped without a reason in custom_engine's conformance.toml" in result.output
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("package", "message"),
     [
-        (("--engine", "no_such_engine"), "there is no package no_such_engine"),
-        (("--engine", "dynamo_core"), "dynamo_core does not say how to start its engine for tests"),
+        ("no_such_engine", "there is no package no_such_engine"),
+        ("dynamo_core", "dynamo_core does not say how to start its engine for tests"),
     ],
 )
-def test_an_engine_that_cannot_be_tested(tmp_path: Path, words: tuple[str, str], message: str) -> None:
-    code, _, output = kit(tmp_path, words[1])
-    assert code == 4
-    assert message in output
-    assert "Traceback" not in output
+def test_an_engine_that_cannot_be_tested(tmp_path: Path, package: str, message: str) -> None:
+    result = run_kit(package, tmp_path)
+    assert result.code == 4
+    assert message in result.output
+    assert "Traceback" not in result.output
 
 
 def test_the_page_is_what_the_results_say() -> None:

@@ -1,7 +1,7 @@
 """Writes docs/conformance.md from the results in docs/conformance, which the kit has written:
 
     pytest --pyargs dynamo_core.testing.conformance --engine dynamo_vllm \\
-      --conformance-json docs/conformance/dynamo_vllm.json
+      --conformance-json docs/conformance/vllm.json
     python tools/conformance.py
 """
 
@@ -18,7 +18,8 @@ TEXT = """\
 Made by `python tools/conformance.py` from real runs of the conformance kit on a machine without a GPU; the
 commands are in that file. *yes*: kept. *400*: the engine does not have it, and says so to the client by
 name. *–*: it cannot apply, for the reason below. dynamo_trtllm ran on its double, never on the real engine;
-dynamo_core.testing is the scripted engine.
+dynamo_core.testing is the scripted engine. dynamo_mocker makes its answers up, so that only their length is
+compared.
 """
 
 

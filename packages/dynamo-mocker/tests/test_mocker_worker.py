@@ -44,6 +44,13 @@ def test_chat(stack: Stack, number: signal.Signals) -> None:
     stack.wait_ready(healthy=False)
 
 
+def test_it_is_ready_when_others_can_find_it(stack: Stack) -> None:
+    """P08."""
+    mocker(stack).wait_for_line("dynamo.mocker.generate is ready")
+    folders = [stack.discovery / "v1" / name for name in ("instances", "mdc")]
+    assert all(any(path.is_file() for path in folder.rglob("*")) for folder in folders)
+
+
 def test_the_models_name_is_the_folder_if_none_is_given(stack: Stack) -> None:
     stack.frontend()
     stack.start(MODULE, "--model", stack.model)
@@ -55,7 +62,7 @@ def test_the_models_name_is_the_folder_if_none_is_given(stack: Stack) -> None:
 def refusal(stack: Stack, *words: object) -> list[str]:
     """The last lines of a worker that does not start, without its name."""
     worker = stack.start(MODULE, *words)
-    assert worker.wait(timeout=8) == 2, worker.output
+    assert worker.wait() == 2, worker.output
     assert "Traceback" not in worker.output
     assert not [path for path in stack.discovery.rglob("*") if path.is_file()]
     lines = [line.removeprefix(f"python -m {MODULE}: ") for line in worker.lines]

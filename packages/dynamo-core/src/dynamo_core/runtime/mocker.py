@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Mapping
+import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dynamo_core.errors import UserError
@@ -12,6 +12,11 @@ from dynamo_core.runtime.peers import watch_peers
 
 if TYPE_CHECKING:
     from dynamo_core.runtime.component import Endpoint
+
+logger = logging.getLogger(__name__)
+
+INTERVAL = 0.02
+"""Seconds between two looks at what discovery has told this process already."""
 
 
 async def serve_mocker(
@@ -26,8 +31,8 @@ async def serve_mocker(
     """Serve `endpoint` with the mocker until the runtime is asked to stop; it registers its model.
 
     `config` is in the mocker's own words, `engine.worker_type` included: `aggregated`, `prefill` or
-    `decode`; the error for what it does not understand names `source`. Without an instance of `needs`
-    this process is served but not ready, and says so.
+    `decode`; the error for what it does not understand names `source`. This process is ready, and says so,
+    once others find it; without an instance of `needs` it is served but not ready.
     """
     from dynamo import _core
 
@@ -51,8 +56,11 @@ async def serve_mocker(
     except Exception as error:  # the Rust side has one type for everything
         raise UserError(f"the mocker refuses {source or 'its arguments'}: {error}") from error
     running = asyncio.ensure_future(_core.run_input(runtime.rust, path, engine))
-    async with _watched(endpoint, needs):
+    announcing = asyncio.ensure_future(_announce(endpoint, needs))
+    try:
         await runtime.serve_until_stopped(running)
+    finally:
+        announcing.cancel()
 
 
 def _runtime_config(config: Mapping[str, Any]) -> Any:
@@ -73,15 +81,20 @@ def _runtime_config(config: Mapping[str, Any]) -> Any:
     return found
 
 
-@contextlib.asynccontextmanager
-async def _watched(endpoint: Endpoint, needs: Endpoint | None) -> AsyncIterator[None]:
-    """Within it, this process is ready only while there is an instance of `needs`."""
+async def _announce(endpoint: Endpoint, needs: Endpoint | None) -> None:
+    """Say whether this process is ready, as long as it serves."""
+    runtime = endpoint.component.runtime
+
+    def say(is_ready: bool) -> None:
+        runtime.set_ready(is_ready)
+        if is_ready:
+            logger.info("%s is ready", endpoint.path)
+
+    say(False)
+    found, own = await endpoint.client(), runtime.rust_endpoint(endpoint.path).connection_id()
+    while own not in found.instance_ids():
+        await asyncio.sleep(INTERVAL)
     if needs is None:
-        yield
-        return
-    ready = endpoint.component.runtime.set_ready
-    watching = asyncio.ensure_future(watch_peers(endpoint.path, await needs.client(), ready))
-    try:
-        yield
-    finally:
-        watching.cancel()
+        say(True)
+    else:
+        await watch_peers(endpoint.path, await needs.client(), say)

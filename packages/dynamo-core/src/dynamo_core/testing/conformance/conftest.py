@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from dynamo_core.testing.tiny_model import write_tiny_model, write_tiny_weights
 __all__ = ["stack"]
 
 Refused = Callable[[Case, str], bool]
+Same = Callable[[str, str], bool]
+MADE_UP = range(1000, 2000)
+"""The token ids of the runtime's simulated engine, whatever the model."""
 _ENGINE = pytest.StashKey[EngineUnderTest]()
 _TABLE = pytest.StashKey[dict[str, "Row"]]()
 
@@ -111,13 +115,32 @@ def engine(pytestconfig: pytest.Config) -> EngineUnderTest:
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, engine: EngineUnderTest) -> Path:
     """A model folder; with random weights where there is what makes them, as beside every real engine."""
     folder = write_tiny_model(tmp_path_factory.mktemp("model") / "tiny")
+    if engine.is_simulated:
+        _add_words(folder / "tokenizer.json")
     try:
         return write_tiny_weights(folder)
     except ImportError:
         return folder
+
+
+def _add_words(tokenizer: Path) -> None:
+    """Make each token that a simulated engine makes up one word of text."""
+    content = json.loads(tokenizer.read_text(encoding="utf-8"))
+    content["model"]["vocab"] |= {f"\u0120{token}": token for token in MADE_UP}  # the byte alphabet's space
+    tokenizer.write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.fixture
+def same(engine: EngineUnderTest) -> Same:
+    """Whether two answers to a request are the same; where they are made up, whether they are as long."""
+    return _as_long if engine.is_simulated else operator.eq
+
+
+def _as_long(one: str, other: str) -> bool:
+    return len(one.split()) == len(other.split()) > 0
 
 
 @pytest.fixture
