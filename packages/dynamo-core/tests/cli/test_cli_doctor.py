@@ -181,9 +181,10 @@ def test_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """A double of the driver's answer; the driver itself is asked in the tests of `deploy.gpus`."""
     free = Gpu("0", "GPU-a", "NVIDIA H100", total=80 * 2**30)
     busy = Gpu("1", "GPU-b", "NVIDIA H100", 80 * 2**30, 70 * 2**30, (GpuProcess(7, "python", "eve"),))
-    inventory = Inventory((free, busy), left_out=("GPU 2: lost",))
+    inventory = Inventory((free, busy), driver="570.133.20", left_out=("GPU 2: lost",))
     monkeypatch.setattr("dynamo_core.deploy.gpus.visible_gpus", lambda: inventory)
     assert [(found.level, found.text) for found in machine.gpus(RuntimeSettings())] == [
+        ("ok", "570.133.20"),
         ("ok", "0 (NVIDIA H100), 80.0 GiB, free"),
         ("warning", "1 (NVIDIA H100), 80.0 GiB, in use by python (process 7, user eve)"),
         ("warning", "GPU 2: lost"),

@@ -117,6 +117,11 @@ def test_eight_of_which_two_are_in_use() -> None:
     assert found.summary == "this machine has 0, 1, 2, 3, 4, 5, 6, 7"
 
 
+def test_the_version_of_the_driver() -> None:
+    assert inventory("eight_idle").driver == "570.133.20"
+    assert inventory("eight_two_busy").driver == ""  # one that does not tell
+
+
 def test_a_process_is_told_by_name_and_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = tmp_path / "mine.json"
     machine.write_text(description("eight_two_busy").read_text().replace("4242", str(os.getpid())))

@@ -74,6 +74,8 @@ class Inventory:
 
     gpus: tuple[Gpu, ...] = ()
     has_driver: bool = True
+    driver: str = ""
+    """Its version, if it tells."""
     why: str = ""
     """Why there are none."""
     left_out: tuple[str, ...] = ()
@@ -245,7 +247,12 @@ def _inventory(nvml: Any) -> Inventory:
         found += units
         if not units:
             left_out.append(f"GPU {index} is split (MIG), but has no instance")
-    return Inventory(tuple(found), left_out=tuple(left_out), why="" if found else "the driver finds none")
+    try:
+        driver = nvml.nvmlSystemGetDriverVersion()
+    except nvml.NVMLError:
+        driver = ""
+    why = "" if found else "the driver finds none"
+    return Inventory(tuple(found), driver=driver, left_out=tuple(left_out), why=why)
 
 
 def _units(nvml: Any, index: int, handle: Any) -> Iterator[Gpu]:

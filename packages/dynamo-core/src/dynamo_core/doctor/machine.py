@@ -41,6 +41,8 @@ def gpus(_: RuntimeSettings) -> Iterator[Finding]:
     if not inventory.has_driver:
         yield Finding("ok", "GPUs", f"none; {inventory.why}")
         return
+    if inventory.driver:
+        yield Finding("ok", "NVIDIA driver", inventory.driver)
     for gpu in inventory.gpus:
         size = f"{gpu}, {in_gib(gpu.total)}" if gpu.total else str(gpu)
         if gpu.user:

@@ -80,6 +80,10 @@ def nvmlShutdown():  # noqa: N802
     _machine = None
 
 
+def nvmlSystemGetDriverVersion():  # noqa: N802
+    return _machine["driver"] if "driver" in _machine else _or_error("NotSupported")
+
+
 def nvmlDeviceGetCount():  # noqa: N802
     if _machine is None:
         raise real.NVMLError(real.NVML_ERROR_UNINITIALIZED)
