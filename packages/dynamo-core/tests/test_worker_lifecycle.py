@@ -64,6 +64,30 @@ def test_usage_and_finish_reason(stack: Stack) -> None:
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + 5
 
 
+@pytest.mark.setting("chunk_window_ms", "chunk_tokens")
+def test_fewer_chunks_say_the_same(stack: Stack) -> None:
+    stack.frontend()
+    stack.scripted("--token-delay", 0.002, "--chunk-window-ms", 10_000, "--chunk-tokens", 20)
+    stack.wait_ready()
+    answer = stack.client().chat.completions.create(
+        model="scripted", messages=MESSAGES, max_tokens=101, stream=True
+    )
+    texts = [text for chunk in answer if chunk.choices and (text := chunk.choices[0].delta.content)]
+    text = "".join(texts)
+    assert text == expected(text[0], 101)
+    assert len(texts) <= 6
+
+
+def test_tokens_that_end_a_wait_need_one(stack: Stack) -> None:
+    worker = stack.scripted("--chunk-tokens", 20)
+    assert worker.wait() == 2
+    assert worker.lines[-2:] == [
+        "error: chunk-tokens is 20, but chunks do not wait for more tokens, since chunk-window-ms is 0",
+        "  fix: give --chunk-window-ms, or leave --chunk-tokens out",
+    ]
+    stack.running.remove(worker)
+
+
 @pytest.mark.setting("trace")
 def test_a_client_that_leaves_is_seen_by_the_engine_within_200_ms(stack: Stack) -> None:
     stack.frontend()

@@ -58,6 +58,19 @@ def test_leaving_the_loop_early_cancels_the_handler(shared: Stack, ask: Ask) -> 
     assert asked == {"answers": ["cancelled"], "error": None}
 
 
+def test_a_caller_that_stops_reading_holds_nobody_else_up(stack: Stack, component: Start, ask: Ask) -> None:
+    """P22. What a network and the Rust runtime keep for it is some megabytes; here come hundreds."""
+    component(stack, "answers.py").wait_for_line("generate is ready")
+    flood = {"request": {"count": 4000, "size": 1 << 16}, "pause": 60}
+    lazy = component(stack, "caller.py", PATH, json.dumps([flood]))
+    lazy.wait_for_line("pausing")
+    for _ in range(3):
+        (result,) = ask(stack, PATH, [{"request": {"count": 100}}])
+        assert result["answers"] == list(range(100))
+    assert lazy.process.poll() is None
+    lazy.process.kill()
+
+
 def test_waiting_for_what_does_not_come(shared: Stack, ask: Ask) -> None:
     missing, called = ask(shared, "test.absent.generate", [{"request": {}, "wait": 0.3}])
     assert missing["missing"] == (

@@ -19,6 +19,7 @@ from dynamo_core.args import (
     ParserSettings,
     RoutedSettings,
     RuntimeSettings,
+    StreamSettings,
 )
 from dynamo_core.args.engine import multiplied
 from dynamo_core.environment import Variable
@@ -34,7 +35,13 @@ TRANSFER_TIMEOUT = 60_000
 
 
 class TrtllmSettings(
-    ModelSettings, ParserSettings, GpuSettings, HealthSettings, ComponentSettings, RuntimeSettings
+    ModelSettings,
+    ParserSettings,
+    GpuSettings,
+    HealthSettings,
+    StreamSettings,
+    ComponentSettings,
+    RuntimeSettings,
 ):
     "The settings of every TensorRT-LLM component"
 
@@ -53,10 +60,7 @@ class TrtllmDecodeSettings(KvEventSettings, DecodeSettings, TrtllmSettings):
 
 def trtllm_variables(settings: TrtllmSettings) -> list[Variable]:
     """TensorRT-LLM's environment: what it reads nowhere else."""
-    return [
-        Variable("TLLM_LOG_LEVEL", settings.log_level.upper(), "log level", yields=True),
-        Variable("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", settings.otlp_protocol, "traces", yields=True),
-    ]
+    return [Variable("TLLM_LOG_LEVEL", settings.log_level.upper(), "log level", yields=True)]
 
 
 def variables(settings: TrtllmSettings) -> list[Variable]:
@@ -87,9 +91,8 @@ def derive(settings: TrtllmSettings) -> Iterator[Derived]:
         yield Derived("kv-cache-config.event_buffer_max_size", EVENT_BUFFER, why)
     if why or settings.status_port >= 0:  # load for routers, metrics for whoever asks
         yield Derived("enable-iter-perf-stats", True, why or "status-port")
-    if settings.otlp_endpoint:
-        path = "/v1/traces" if settings.otlp_protocol == "http/protobuf" else ""
-        yield Derived("otlp-traces-endpoint", settings.otlp_endpoint.rstrip("/") + path, "otlp-endpoint")
+    if endpoint := settings.otlp_traces_endpoint:
+        yield Derived("otlp-traces-endpoint", endpoint, "otlp-endpoint")
         # Without the times of a request it makes no span of it.
         yield Derived("return-perf-metrics", True, "otlp-endpoint")
     if isinstance(settings, (TrtllmPrefillSettings, TrtllmDecodeSettings)):

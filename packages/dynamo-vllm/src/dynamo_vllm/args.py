@@ -20,6 +20,7 @@ from dynamo_core.args import (
     ParserSettings,
     RoutedSettings,
     RuntimeSettings,
+    StreamSettings,
     TransferSettings,
 )
 from dynamo_core.args.engine import multiplied
@@ -37,6 +38,7 @@ class VllmSettings(
     AdapterSettings,
     GpuSettings,
     HealthSettings,
+    StreamSettings,
     ComponentSettings,
     RuntimeSettings,
 ):
@@ -61,7 +63,6 @@ def vllm_variables(settings: VllmSettings) -> list[Variable]:
         Variable("VLLM_HOST_IP", settings.rpc_host, "vLLM's processes meet on this address", yields=True),
         Variable("VLLM_NO_USAGE_STATS", "1", "nothing about the use of vLLM is sent anywhere", yields=True),
         Variable("VLLM_LOGGING_LEVEL", settings.log_level.upper(), "log level", yields=True),
-        Variable("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", settings.otlp_protocol, "traces", yields=True),
         *(transfer_variables(settings) if isinstance(settings, TransferSettings) else ()),
     ]
 
@@ -96,9 +97,8 @@ def derive(settings: VllmSettings) -> Iterator[Derived]:
     """The options of vLLM that follow from the component and its settings."""
     if isinstance(settings, KvEventSettings) and settings.why_kv_events:
         yield Derived("kv-events-config.enable_kv_cache_events", True, settings.why_kv_events)
-    if settings.otlp_endpoint:
-        path = "/v1/traces" if settings.otlp_protocol == "http/protobuf" else ""
-        yield Derived("otlp-traces-endpoint", settings.otlp_endpoint.rstrip("/") + path, "otlp-endpoint")
+    if endpoint := settings.otlp_traces_endpoint:
+        yield Derived("otlp-traces-endpoint", endpoint, "otlp-endpoint")
     if isinstance(settings, TransferSettings):
         role = "decode" if isinstance(settings, DecodeSettings) else "prefill"
         why = f"role {role}"

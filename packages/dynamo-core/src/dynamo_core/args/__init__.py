@@ -14,6 +14,7 @@ from dynamo_core.args.groups import (
     RoutedSettings,
     RuntimeSettings,
     StatusSettings,
+    StreamSettings,
     TransferHostSettings,
     TransferSettings,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "RuntimeSettings",
     "Settings",
     "StatusSettings",
+    "StreamSettings",
     "TransferHostSettings",
     "TransferSettings",
     "setting",

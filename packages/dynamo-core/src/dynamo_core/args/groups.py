@@ -57,6 +57,14 @@ class TraceSettings(Settings):
         "grpc", "What the collector understands.", env="OTEL_EXPORTER_OTLP_PROTOCOL"
     )
 
+    @property
+    def otlp_traces_endpoint(self) -> str | None:
+        """Where spans themselves go, for an engine that sends its own."""
+        if self.otlp_endpoint is None:
+            return None
+        path = "/v1/traces" if self.otlp_protocol == "http/protobuf" else ""
+        return self.otlp_endpoint.rstrip("/") + path
+
 
 class RuntimeSettings(TraceSettings, StatusSettings):
     "Runtime: where components meet"
@@ -113,6 +121,21 @@ class HealthSettings(Settings):
         "Seconds in which the engine has to answer that; more than its longest prompt takes.",
         gt=0,
         allow_inf_nan=False,
+    )
+
+
+class StreamSettings(Settings):
+    "Streams: how answers leave this worker"
+
+    chunk_window_ms: float = setting(
+        0.0,
+        "Milliseconds between two chunks of an answer; what is ready by then leaves as one. The first and "
+        "the last never wait; with 0 none does. Fewer chunks cost this worker and the frontend less.",
+        ge=0,
+        allow_inf_nan=False,
+    )
+    chunk_tokens: int = setting(
+        0, "A chunk also leaves as soon as it has so many tokens; 0 for no such limit.", ge=0
     )
 
 

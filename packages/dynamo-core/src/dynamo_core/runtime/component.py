@@ -174,7 +174,7 @@ class Endpoint:
         An entry that vanishes from discovery meanwhile is made again. If discovery refuses, or the Rust
         runtime gives up, streams drain as above and `RegistrationLost` comes out of here.
         """
-        streams = Streams(handler)
+        streams = Streams(handler, self._runtime.coalescing)
         serving = asyncio.ensure_future(self._rust.serve_endpoint(streams.serve, graceful_shutdown=True))
         stopping = asyncio.ensure_future(self._runtime.stopping())
         watched = [serving, stopping]
@@ -213,6 +213,7 @@ class Endpoint:
             if lost:
                 raise self._runtime.lost()
         finally:
+            streams.close()
             for task in watched:
                 task.cancel()
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynamo_core import environment, logs
-from dynamo_core.args.groups import GpuSettings, HealthSettings, ParserSettings
+from dynamo_core.args.groups import GpuSettings, HealthSettings, ParserSettings, StreamSettings
 from dynamo_core.deploy.gpus import check_gpus
 from dynamo_core.errors import UserError
 from dynamo_core.ports import check_port
 from dynamo_core.runtime.component import Namespace
+from dynamo_core.runtime.egress import Coalescing
 from dynamo_core.runtime.lost import RegistrationLost, registration_lost
 from dynamo_core.runtime.parsers import check_parsers
 from dynamo_core.runtime.reachable import check_servers, way_in
@@ -58,6 +59,8 @@ class DistributedRuntime:
         check_port(settings.status_host, settings.status_port, "status-port")
         if isinstance(settings, GpuSettings) and settings.gpus is not None:
             check_gpus(settings.gpus)
+        if isinstance(settings, StreamSettings):
+            check_streams(settings)
         environment.publish(runtime_variables(settings))
         logs.configure(settings.log_level, settings.log_format)
         if settings.discovery_backend == "file":
@@ -101,6 +104,14 @@ class DistributedRuntime:
         if not isinstance(settings, HealthSettings) or not settings.health_interval:
             return None
         return (settings.health_interval, settings.health_timeout) if self.has_status_server else None
+
+    @property
+    def coalescing(self) -> Coalescing:
+        """How answers leave this process."""
+        settings = self._settings
+        if not isinstance(settings, StreamSettings):
+            return Coalescing()
+        return Coalescing(settings.chunk_window_ms / 1000, settings.chunk_tokens)
 
     @property
     def event_plane(self) -> str:
@@ -218,6 +229,16 @@ def private_folder(
         raise UserError(
             f"{what} {path} is writable by {who}; others could redirect requests",
             fix=f"chmod go-w {path}, or {other}",
+        )
+
+
+def check_streams(settings: StreamSettings) -> None:
+    """Raise `UserError` for a limit of chunks that never wait."""
+    if settings.chunk_tokens and not settings.chunk_window_ms:
+        raise UserError(
+            f"chunk-tokens is {settings.chunk_tokens}, but chunks do not wait for more tokens, since "
+            "chunk-window-ms is 0",
+            fix="give --chunk-window-ms, or leave --chunk-tokens out",
         )
 
 

@@ -92,11 +92,14 @@ def _startup_timeout(server: str) -> Variable:
 
 
 def trace_variables(settings: RuntimeSettings, endpoint: str) -> list[Variable]:
-    """What makes the Rust runtime send a span of this process for each request that it has a part in."""
+    """What makes the Rust runtime send a span of this process for each request that it has a part in, and
+    tells engines how to send theirs."""
+    protocol = settings.otlp_protocol
     found = [
         Variable("OTEL_EXPORT_ENABLED", "true", "traces"),
         Variable("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint, "traces", setting="otlp-endpoint"),
-        Variable("OTEL_EXPORTER_OTLP_PROTOCOL", settings.otlp_protocol, "traces", setting="otlp-protocol"),
+        Variable("OTEL_EXPORTER_OTLP_PROTOCOL", protocol, "traces", setting="otlp-protocol"),
+        Variable("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", protocol, "the engine's own traces", yields=True),
     ]
     if isinstance(settings, ComponentSettings):
         name = f"{settings.namespace}.{settings.component}"

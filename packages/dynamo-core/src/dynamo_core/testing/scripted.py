@@ -25,6 +25,7 @@ from dynamo_core.args import (
     RoutedSettings,
     RuntimeSettings,
     Settings,
+    StreamSettings,
     setting,
 )
 from dynamo_core.deploy import BaseDeployment
@@ -61,6 +62,7 @@ class ScriptedSettings(
     ParserSettings,
     ModelSettings,
     GpuSettings,
+    StreamSettings,
     ComponentSettings,
     RuntimeSettings,
 ):

@@ -36,7 +36,7 @@ class Handler:
         try:
             for number in range(request.get("count", 0)):
                 await asyncio.sleep(request.get("delay", 0.0))
-                yield number
+                yield number if "size" not in request else "x" * request["size"]
         except asyncio.CancelledError:
             self.cancelled.set()
             raise

@@ -2,7 +2,8 @@
 
     python caller.py test.answers.generate '[{"request": {"count": 3}, "take": 1}]'
 
-`take` leaves the loop after so many answers; `instance` is an id, or "known" for one of the real ones.
+`take` leaves the loop after so many answers, `pause` sleeps so many seconds after the first; `instance` is an
+id, or "known" for one of the real ones.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from dynamo_core.errors import RequestError, UserError
 from dynamo_core.runtime import Client, DistributedRuntime, dynamo_worker
 
 
-async def call(client: Client, request: Any, instance: int | None, take: int | None) -> dict[str, Any]:
+async def call(client: Client, item: dict[str, Any], instance: int | None) -> dict[str, Any]:
     answers: list[Any] = []
     try:
-        async for answer in client.generate(request, instance=instance):
+        async for answer in client.generate(item["request"], instance=instance):
             answers.append(answer)
-            if len(answers) == take:
+            if len(answers) == item.get("take"):
                 break
+            if len(answers) == 1 and "pause" in item:
+                print("pausing", flush=True)
+                await asyncio.sleep(item["pause"])
     except RequestError as error:
         return {"answers": answers, "error": type(error).__name__, "message": str(error)}
     return {"answers": answers, "error": None}
@@ -41,7 +45,7 @@ async def caller(runtime: DistributedRuntime, path: str, calls: list[dict[str, A
         print(json.dumps({"missing": str(error)}))
     for item in calls:
         instance = known[0] if item.get("instance") == "known" else item.get("instance")
-        print(json.dumps(await call(client, item["request"], instance, item.get("take"))), flush=True)
+        print(json.dumps(await call(client, item, instance)), flush=True)
 
 
 if __name__ == "__main__":
