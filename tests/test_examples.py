@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dynamo_core.testing.processes import Running, Stack
 
@@ -19,6 +20,8 @@ pytest_plugins = ["dynamo_core.testing.plugin"]
 ROOT = Path(__file__).resolve().parent.parent
 HELLO = ROOT / "examples" / "hello"
 GRAPHS = sorted((ROOT / "examples").glob("*/*.yaml"))
+ENGINES = ("vllm", "sglang", "trtllm", "mocker")
+SIZES = ("max-model-len", "context-length", "max-seq-len", "page-size")
 WAYS = {
     "python FILE": lambda name: [str(HELLO / f"{name}.py")],
     "python -m MODULE": lambda name: ["-m", f"examples.hello.{name}"],
@@ -110,6 +113,27 @@ def test_a_custom_router_served(stack: Stack) -> None:
         used.append({port for port, now, then in zip(ports, answered(), before, strict=True) if now > then})
     assert len(used[0]) == len(used[1]) == 2
     assert not used[0] & used[1]
+
+
+def shape(file: Path) -> dict[str, dict[str, object]]:
+    """A graph without what differs from engine to engine: its name, and its words for sizes."""
+    engine = f"dynamo_{file.parent.name}"
+    return {
+        section: {
+            key: str(value).replace(engine, "ENGINE") for key, value in values.items() if key not in SIZES
+        }
+        for section, values in yaml.safe_load(file.read_text()).items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["agg", "agg_router", "disagg", "disagg_router"])
+def test_every_engine_has_the_same_graphs(kind: str) -> None:
+    graphs = [shape(ROOT / "examples" / engine / f"{kind}.yaml") for engine in ENGINES]
+    assert all(graph == graphs[0] for graph in graphs)
+
+
+def test_a_custom_router_is_short() -> None:
+    assert len((ROOT / "examples" / "custom_router" / "router.py").read_text().splitlines()) < 50
 
 
 @pytest.mark.parametrize("file", GRAPHS, ids=lambda file: f"{file.parent.name}/{file.name}")

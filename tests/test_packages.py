@@ -41,6 +41,7 @@ SCRIPTS = {
 }
 DISTRIBUTIONS = {
     "dynamo": "ai-dynamo-runtime",
+    "opentelemetry": "opentelemetry-proto",
     "pynvml": "nvidia-ml-py",
     "tensorrt_llm": "tensorrt-llm",
     "yaml": "pyyaml",
@@ -48,6 +49,8 @@ DISTRIBUTIONS = {
 """Import names that differ from the name of what provides them."""
 CONFORMANCE = "dynamo_core/testing/conformance/"
 """Tests that are meant for the users of a package."""
+HEAVY = ("torch", "vllm", "sglang", "tensorrt_llm", "mpi4py")
+"""Modules that nobody may import but a worker that starts."""
 BY_ITS_ENGINE = {"nixl"}
 """Asked for by us, imported by the engine."""
 IN_TESTING_ONLY = {"numpy", "safetensors"}
@@ -141,22 +144,34 @@ def test_a_package_declares_exactly_what_it_imports(built: dict[str, Built], nam
 def test_an_engine_package_depends_on_core_and_its_engine(
     built: dict[str, Built], name: str, engine: str
 ) -> None:
+    """P14 (ai-dynamo #4865, #14334): installing one engine brings no other."""
     declared = {requirement.name for requirement in built[name].requirements if not requirement.marker}
     assert {"dynamo-core", engine} <= declared
     assert not declared & ({*PACKAGES, *ENGINES.values()} - {"dynamo-core", engine})
 
 
-def test_it_imports_without_engine_or_torch(environment: tuple[str, Path]) -> None:
+@pytest.fixture(scope="session")
+def traps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment in which importing any engine, or what it brings, ends the process."""
+    folder = tmp_path_factory.mktemp("traps")
+    for engine in HEAVY:
+        (folder / f"{engine}.py").write_text("import os\nos._exit(77)\n")
+    return {"PYTHONPATH": str(folder)}
+
+
+def test_importing_it_imports_no_engine(environment: tuple[str, Path], traps: dict[str, str]) -> None:
+    """P16 (ai-dynamo #5960, #992, #5948): nor where engines are installed."""
     name, python = environment
     for module in MODULES[name]:
         if module == "dynamo_core.testing.scripted":
             module = "dynamo_core.runtime, dynamo_core.handlers, dynamo_core.args, dynamo_core.deploy"
         code = f"import {module}, sys, json; print(json.dumps(sorted(sys.modules)))"
-        loaded = set(json.loads(_run(python, "-c", code)))
-        assert not loaded & {"torch", "vllm", "sglang", "tensorrt_llm", "dynamo._core"}
+        loaded = set(json.loads(_run(python, "-c", code, env=traps)))
+        assert not loaded & {*HEAVY, "dynamo._core"}
 
 
 def test_nothing_heavy_is_installed(environment: tuple[str, Path]) -> None:
+    """P14 (ai-dynamo #4865): all that a package brings besides its engine is light."""
     _, python = environment
     installed = {
         entry["name"].lower() for entry in json.loads(_run(python, "-m", "pip", "list", "--format=json"))
@@ -173,6 +188,7 @@ def test_help_works_without_the_engine(environment: tuple[str, Path]) -> None:
 
 
 def test_its_dependencies_fit_together(environment: tuple[str, Path]) -> None:
+    """P14 (ai-dynamo #14334)."""
     name, python = environment
     if name in PLAIN:
         assert "No broken requirements" in _run(python, "-m", "pip", "check")
@@ -204,9 +220,9 @@ def _imports(folder: Path) -> set[str]:
     return found - set(sys.stdlib_module_names)
 
 
-def _run(*command: str | Path) -> str:
+def _run(*command: str | Path, env: dict[str, str] | None = None) -> str:
     result = subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, timeout=120, check=False
+        [str(word) for word in command], capture_output=True, text=True, timeout=120, env=env, check=False
     )
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 0, f"{result.returncode}: {result.stderr}"
     return result.stdout

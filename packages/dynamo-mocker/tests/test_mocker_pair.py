@@ -97,6 +97,7 @@ def test_prompts_go_to_the_prefill_worker_that_knows_them(stack: Stack) -> None:
 
 @pytest.mark.setting("prefill_component")
 def test_decode_is_not_ready_without_prefill(stack: Stack) -> None:
+    """P10 (ai-dynamo #10027)."""
     port = next(PORTS)
     decode = half(stack, "decode", "--status-port", port, "--prefill-component", "theirs")
     decode.wait_for_line(

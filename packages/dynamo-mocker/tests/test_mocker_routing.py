@@ -121,6 +121,7 @@ def test_who_waits_in_the_frontend_can_be_overtaken(stack: Stack) -> None:
 
 
 def test_a_mocker_that_publishes_nothing_is_named(stack: Stack) -> None:
+    """P07 (ai-dynamo #11473, #12095): one of two, and the frontend says which."""
     frontend = stack.frontend("--router-mode", "kv")
     mocker(stack)
     mocker(stack, "--no-kv-events", "--component", "silent")

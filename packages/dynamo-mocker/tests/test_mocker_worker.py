@@ -45,7 +45,7 @@ def test_chat(stack: Stack, number: signal.Signals) -> None:
 
 
 def test_it_is_ready_when_others_can_find_it(stack: Stack) -> None:
-    """P08."""
+    """P08 (ai-dynamo #2296)."""
     mocker(stack).wait_for_line("dynamo.mocker.generate is ready")
     folders = [stack.discovery / "v1" / name for name in ("instances", "mdc")]
     assert all(any(path.is_file() for path in folder.rglob("*")) for folder in folders)

@@ -109,6 +109,7 @@ def test_a_part_that_is_wrong_is_told() -> None:
 
 @pytest.mark.parametrize(("module", "role"), [(prefill, "prefill"), (decode, "decode")])
 def test_the_role_is_the_module(module: ModuleType, role: str, stack: Stack) -> None:
+    """P10 (ai-dynamo #12821): what makes two workers a pair follows from it."""
     assert module.Deployment.describe()["role"] == role
     assert "role" not in module.parser().keys
     result = outcome({}, "-m", module.__name__, "--model", stack.model, "--show-config")
@@ -131,7 +132,8 @@ def outcome(env: dict[str, str], *argv: object) -> subprocess.CompletedProcess[s
 
 @pytest.mark.parametrize("module", MODULES)
 def test_only_a_worker_that_starts_imports_it(module: str, poison: dict[str, str], stack: Stack) -> None:
-    """Not help, not what shows or plans the same command, engine flags in it or not."""
+    """P16 (ai-dynamo #5960, #6481): not help, not what shows or plans the same command, engine flags in it or
+    not."""
     options = ["--model", stack.model, "--tensor-parallel-size", "2", "--kv-cache-config.dtype", "fp8"]
     for argv in (["--help"], [*options, "--show-config"], [*options, "--dump-config", "-"]):
         result = outcome(poison, "-m", module, *argv)
@@ -144,6 +146,7 @@ def test_only_a_worker_that_starts_imports_it(module: str, poison: dict[str, str
 
 
 def test_planning_never_imports_it(poison: dict[str, str], stack: Stack, tmp_path: Path) -> None:
+    """P16 (ai-dynamo #5960)."""
     file = tmp_path / "graph.yaml"
     file.write_text(
         f"Common: {{model: {stack.model}, max-seq-len: 2048}}\n"

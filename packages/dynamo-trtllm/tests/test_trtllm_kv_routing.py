@@ -107,6 +107,7 @@ def test_the_card_says_what_the_engine_does(
 
 
 def test_what_turns_kv_events_off_contradicts_what_needs_them(engine: EngineUnderTest, stack: Stack) -> None:
+    """P07 (ai-dynamo #12095)."""
     worker = engine.start(stack, "--router-mode", "kv", "--kv-cache-config.enable_block_reuse", "false")
     assert worker.wait() == 2
     assert "error: router-mode kv needs KV events, and kv-cache-config turns them off" in worker.output

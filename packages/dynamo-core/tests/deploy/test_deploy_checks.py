@@ -104,6 +104,7 @@ def test_a_frontend_whose_workers_are_elsewhere(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("role", "other"), [("decode", "prefill"), ("prefill", "decode")])
 def test_half_a_pair(tmp_path: Path, role: str, other: str) -> None:
+    """P10 (ai-dynamo #12821, #10027)."""
     half = f"Half: {{{component(tmp_path, 'half', role)}, model: m}}\n"
     assert problems(tmp_path, FRONTEND + half) == (
         f"Half is the {role} half of a pair and has no {other} for m\n"
@@ -153,6 +154,7 @@ def test_two_models_under_one_address(tmp_path: Path) -> None:
 
 
 def test_kv_routing_needs_workers_that_tell(tmp_path: Path) -> None:
+    """P07 (ai-dynamo #11473, #12095): found before anything starts."""
     frontend = "Frontend: {component: dynamo_frontend, router-mode: kv}\n"
     workers = f"Silent: {{{component(tmp_path, 'silent')}, model: m}}\n"
     workers += (
@@ -202,6 +204,7 @@ def test_a_frontend_that_would_pass_its_router_by(tmp_path: Path) -> None:
 
 
 def test_one_setting_makes_workers_tell_and_the_frontend_listen(tmp_path: Path) -> None:
+    """P07 (ai-dynamo #11473)."""
     worker = component(tmp_path, "loud", groups="RoutedSettings, ")
     plan = plan_of(tmp_path, f"Common: {{router-mode: kv}}\n{FRONTEND}Worker: {{{worker}, model: m}}\n")
     modes = [process.argv[process.argv.index("--router-mode") + 1] for process in plan.processes]
@@ -209,6 +212,7 @@ def test_one_setting_makes_workers_tell_and_the_frontend_listen(tmp_path: Path) 
 
 
 def test_a_decode_worker_that_waits_for_another_name(tmp_path: Path) -> None:
+    """P10 (ai-dynamo #10027)."""
     prefill = f"Prefill: {{{component(tmp_path, 'first', 'prefill')}, model: m}}\n"
     half = component(
         tmp_path, "second", "decode", groups="DecodeSettings, ", default='prefill_component = "one"'
