@@ -218,10 +218,12 @@ class Endpoint:
                 task.cancel()
 
     async def _serve_beside(self, handler: Handler) -> asyncio.Future[None]:
-        """Serve until the runtime closes, without a say in whether this process is ready."""
-        serving: asyncio.Future[None] = asyncio.ensure_future(
-            self._rust.serve_endpoint(Streams(handler).serve)
-        )
+        """Serve until the runtime closes, without a say in whether this process is ready.
+
+        The status server calls such a handler, too. It has nothing that chunks could be pushed at, so that
+        the Rust side asks for them.
+        """
+        serving: asyncio.Future[None] = asyncio.ensure_future(self._rust.serve_endpoint(handler))
         client = await self._discoverable(serving)
         if self._runtime.can_lose_entries:
             return asyncio.ensure_future(self._stay_registered(client))
