@@ -1,140 +1,18 @@
-"""What can be seen of a worker from outside: its metrics, and whether its engine answers."""
+"""What can be seen of a worker of vLLM from outside."""
 
 from __future__ import annotations
 
-import re
-import signal
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
-
-import psutil
 import pytest
 
-from dynamo_core.handlers.metrics import COMMON
-from dynamo_core.testing.collector import Collector, collecting
-from dynamo_core.testing.engine_checks import START_TIMEOUT, Case, complete
-from dynamo_core.testing.engines import EngineUnderTest
-from dynamo_core.testing.processes import PORTS, Running, Stack
-
-PROMPT = [10 + i % 80 for i in range(100)]
-INTERVAL, TIMEOUT = 1.0, 2.0
-
-
-class Watched:
-    """A worker with a status port, behind a frontend."""
-
-    def __init__(
-        self, stack: Stack, engine: EngineUnderTest, *flags: object, both: tuple[object, ...] = ()
-    ) -> None:
-        self.stack = stack
-        self.url = f"http://127.0.0.1:{(port := next(PORTS))}"
-        flags += both
-        stack.frontend(*both)
-        self.worker: Running = engine.start(stack, "--status-port", port, *flags)
-        stack.wait_ready(START_TIMEOUT)
-
-    def metrics(self) -> dict[str, float]:
-        """Each sample without its labels, summed up."""
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as response:
-            text = response.read().decode()
-        found: dict[str, float] = {}
-        for name, value in re.findall(r"^([\w:]+)(?:\{.*\})? (\S+)$", text, re.MULTILINE):
-            found[name] = found.get(name, 0.0) + float(value)
-        return found
-
-    def wait_health(self, status: int, timeout: float) -> float:
-        """Seconds until `/health` answers with `status`."""
-        began = time.monotonic()
-        while self._health() != status:
-            assert time.monotonic() - began < timeout, self.worker.output
-            time.sleep(0.05)
-        return time.monotonic() - began
-
-    def _health(self) -> int:
-        try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as response:
-                return int(response.status)
-        except urllib.error.HTTPError as error:
-            return error.code
-
-
-@pytest.fixture(scope="module")
-def collector() -> Iterator[Collector]:
-    with collecting() as collector:
-        yield collector
-
-
-@pytest.fixture(scope="module")
-def quiet(
-    tmp_path_factory: pytest.TempPathFactory, engine: EngineUnderTest, tiny_model: Path, collector: Collector
-) -> Iterator[Watched]:
-    """A worker that asks its engine nothing by itself."""
-    with Stack(tmp_path_factory.mktemp("quiet"), tiny_model) as stack:
-        yield Watched(stack, engine, "--health-interval", 0, both=collector.flags)
-
-
-def test_metrics_move_by_what_was_asked(quiet: Watched) -> None:
-    """vLLM's own and the common ones; the second request finds three blocks of 32 tokens in the cache."""
-    before = quiet.metrics()
-    for count in (7, 5):
-        complete(quiet.stack, Case("asked", PROMPT, max_tokens=count))
-    after = quiet.metrics()
-    moved = {name: after[name] - before[name] for name in after}
-    expected = {
-        "prompt_tokens_total": 200,
-        "generated_tokens_total": 12,
-        "prefix_cache_queried_tokens_total": 200,
-        "prefix_cache_hit_tokens_total": 96,
-        "time_to_first_token_seconds_count": 2,
-        "inter_token_latency_seconds_count": 6 + 4,
-        "requests_running": 0,
-        "requests_waiting": 0,
-    }
-    assert {name: moved[f"dynamo_core_{name}"] for name in expected} == expected
-    assert moved["vllm:generation_tokens_total"] == 12
-    assert moved["vllm:request_success_total"] == 2
-    assert moved["dynamo_core_time_to_first_token_seconds_sum"] > 0
-
-
-def test_every_common_metric_is_there(quiet: Watched) -> None:
-    families = {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in quiet.metrics()}
-    assert COMMON.keys() <= families
-
-
-def test_a_running_request_is_seen(quiet: Watched) -> None:
-    stream = complete(quiet.stack, Case("long", PROMPT, max_tokens=1500), stream=True)
-    next(iter(stream))
-    metrics = quiet.metrics()
-    stream.close()
-    assert metrics["dynamo_core_requests_running"] == 1
-    assert 0 < metrics["dynamo_core_kv_cache_usage_ratio"] < 1
-
-
-def test_vllms_span_hangs_on_the_workers(quiet: Watched, collector: Collector) -> None:
-    complete(quiet.stack, Case("traced", PROMPT, max_tokens=2))
-    spans = collector.wait(lambda spans: any(span.name == "llm_request" for span in spans))
-    (span, *_) = [span for span in spans if span.name == "llm_request"]
-    spans = collector.wait(lambda spans: any(each.id == span.parent for each in spans))
-    (worker,) = [each for each in spans if each.id == span.parent]
-    assert worker.service == "dynamo.vllm"
-    collector.wait(lambda spans: any(each.id == worker.parent for each in spans))
+from dynamo_core.testing.collector import Span
+from dynamo_core.testing.observed_checks import ObservedChecks
 
 
 @pytest.mark.setting("health_interval", "health_timeout")
-def test_an_engine_that_hangs_is_seen_and_so_is_its_return(stack: Stack, engine: EngineUnderTest) -> None:
-    flags = ("--health-interval", INTERVAL, "--health-timeout", TIMEOUT)
-    watched = Watched(stack, engine, *flags)
-    watched.wait_health(200, 10)
-    children = psutil.Process(watched.worker.pid).children(recursive=True)
-    core = next(child for child in children if engine.core_process in child.name())
-    core.send_signal(signal.SIGSTOP)
-    try:
-        assert watched.wait_health(503, 10) < INTERVAL + TIMEOUT + 1
-        watched.worker.wait_for_line("is not ready: its engine has not answered")
-    finally:
-        core.send_signal(signal.SIGCONT)
-    assert watched.wait_health(200, 10) < INTERVAL + TIMEOUT + 1
-    assert complete(watched.stack, Case("after", PROMPT, max_tokens=3)).usage.completion_tokens == 3
+class TestVllmObserved(ObservedChecks):
+    """The checks are core's; conftest.py says how to start vLLM."""
+
+    own_metrics = {"vllm:generation_tokens_total": 12, "vllm:request_success_total": 2}
+
+    def is_of_the_request(self, span: Span) -> bool:
+        return span.name == "llm_request"

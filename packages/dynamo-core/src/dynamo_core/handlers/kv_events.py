@@ -7,17 +7,12 @@ socket file in a folder of this user alone: no port, and nobody else can listen.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from dynamo_core.errors import UserError
+from dynamo_core.handlers.private_folder import PrivateFolder
 
-_PREFIX = f"dynamo-{os.getuid()}-kv-"
 _WILDCARD = re.compile(r"^tcp://(\*|0\.0\.0\.0|\[?::\]?):(\d+)$")
 
 
@@ -35,31 +30,17 @@ class KvEventSocket:
     """A socket file for an engine's publisher, made when it is asked for; `close` removes it."""
 
     def __init__(self) -> None:
-        self._folder: Path | None = None
+        self._folder = PrivateFolder("kv")
 
     @property
     def endpoint(self) -> str:
         """Its ZeroMQ address."""
-        if self._folder is None:
-            _remove_leftovers()
-            self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         # Both engines give each further rank an address of its own by a suffix, if the word inproc is
         # in it, and refuse addresses that have neither that nor tcp.
-        return f"ipc://{self._folder}/inproc"
+        return f"ipc://{self._folder.path}/inproc"
 
     def close(self) -> None:
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _remove_leftovers() -> None:
-    """The folders of workers that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        with contextlib.suppress(OSError):
-            is_ours = folder.lstat().st_uid == os.getuid() and not folder.is_symlink()
-            if is_ours and pid.isdecimal() and not Path(f"/proc/{pid}").exists():
-                shutil.rmtree(folder, ignore_errors=True)
+        self._folder.close()
 
 
 def sources(endpoint: str, *, ranks: int = 1, first_rank: int = 0, topic: str = "") -> list[KvEventSource]:

@@ -25,12 +25,12 @@ def end_tokens(request: Request) -> set[int]:
 
 
 def refuse_media(request: Request) -> None:
-    """Raise `InvalidArgument` for a request with images, video or audio, which no engine here is given yet: an
-    answer to its text alone would look like one to all of it."""
+    """Raise `InvalidArgument` for a request with images, video or audio, which no engine here is given yet:
+    an answer to its text alone would look like one to all of it."""
     if media := request.get("multi_modal_data"):
         raise InvalidArgument(
-            f"this worker takes text only, but the request has multi_modal_data ({', '.join(sorted(media))}); "
-            "leave it out"
+            "this worker takes text only, but the request has multi_modal_data "
+            f"({', '.join(sorted(media))}); leave it out"
         )
 
 

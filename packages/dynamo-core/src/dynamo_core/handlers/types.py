@@ -83,6 +83,8 @@ class Request(TypedDict, total=False):
     multi_modal_data: dict[str, Any] | None
     extra_args: dict[str, Any] | None
     annotations: list[str]
+    require_reasoning: bool | None
+    """Whether the answer begins with reasoning, which guided decoding leaves free."""
     _HEALTH_CHECK: bool
     """A probe: to be answered without any other worker."""
 

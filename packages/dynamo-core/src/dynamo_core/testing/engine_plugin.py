@@ -5,16 +5,12 @@ pytest_plugins = ["dynamo_core.testing.engine_checks", "dynamo_core.testing.engi
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from dynamo_core import environment
 from dynamo_core.testing.engine_checks import CASES, START_TIMEOUT, Reference
 from dynamo_core.testing.engines import EngineUnderTest
 from dynamo_core.testing.plugin import stack
@@ -33,17 +29,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def reference(engine: EngineUnderTest, tiny_model: Path) -> Reference:
     """What the engine says by itself, from a process that has none of our code."""
-    result = subprocess.run(
-        [sys.executable, str(engine.reference), str(tiny_model)],
-        input=json.dumps([asdict(case) for case in CASES]),
-        capture_output=True,
-        text=True,
-        timeout=START_TIMEOUT,
-        env={**environment.snapshot(), **engine.env},
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr[-4000:]
-    answer: Reference = json.loads(result.stdout.splitlines()[-1])
+    assert engine.reference is not None
+    answer: Reference = engine.alone(engine.reference, tiny_model, asked=[asdict(case) for case in CASES])
     return answer
 
 

@@ -19,17 +19,23 @@ Small and exactly repeatable: one request at a time, greedy answers that are the
 from __future__ import annotations
 
 import importlib.util
+import json
+import subprocess
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+from dynamo_core import environment
 from dynamo_core.errors import UserError
 from dynamo_core.handlers.card import Role
 from dynamo_core.testing.processes import Running, Stack
 
 FILE = "conformance.toml"
+ALONE_TIMEOUT = 300.0
+"""Seconds for a script that starts the engine, asks it, and ends."""
 _KEYS = {"worker", "flags", "core-process", "environment", "halves", "does-not-apply", "simulated"}
 
 
@@ -96,6 +102,22 @@ class EngineUnderTest:
     def start_half(self, stack: Stack, role: Role, *flags: object) -> Running:
         """One half of a pair."""
         return self.start(stack, *self.half_flags.get(role, ()), *flags, module=self.module_of(role))
+
+    def alone(self, script: Path, *words: object, asked: Any) -> Any:
+        """What the engine says by itself: `script`, which has none of our code, reads `asked` as JSON from
+        stdin and prints an object, or a list of lists, on one line."""
+        result = subprocess.run(
+            [sys.executable, str(script), *map(str, words)],
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            timeout=ALONE_TIMEOUT,
+            env={**environment.snapshot(), **self.env},
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr[-4000:]
+        said = [line for line in result.stdout.splitlines() if line.startswith(('{"', "[["))]
+        return json.loads(said[-1])
 
     def _without(self, replaced: tuple[object, ...]) -> list[object]:
         kept: list[object] = []

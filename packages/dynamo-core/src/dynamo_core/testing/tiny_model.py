@@ -5,6 +5,7 @@ Text and token ids map one to one, so that a test reads off the exact tokens fro
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -115,16 +116,20 @@ def write_tiny_adapter(folder: Path, model: Path, *, seed: int, rank: int = 8) -
 
     config = json.loads((model / "config.json").read_text())
     random = numpy.random.default_rng(seed)
-    hidden, queries = config["hidden_size"], config["num_attention_heads"] * config["head_dim"]
+    heads = {"q_proj": config["num_attention_heads"], "v_proj": config["num_key_value_heads"]}
     tensors = {}
-    for layer in range(config["num_hidden_layers"]):
-        prefix = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
-        for name, shape in {"lora_A": (rank, hidden), "lora_B": (queries, rank)}.items():
-            tensors[f"{prefix}.{name}.weight"] = random.normal(0.0, 0.5, shape).astype("float32")
+    for layer, module in itertools.product(range(config["num_hidden_layers"]), heads):
+        shapes = {
+            "lora_A": (rank, config["hidden_size"]),
+            "lora_B": (heads[module] * config["head_dim"], rank),
+        }
+        for name, shape in shapes.items():
+            key = f"base_model.model.model.layers.{layer}.self_attn.{module}.{name}.weight"
+            tensors[key] = random.normal(0.0, 0.5, shape).astype("float32")
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(folder / "adapter_model.safetensors"))
     about = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": rank, "lora_alpha": 2 * rank, "bias": "none"}
-    about |= {"target_modules": ["q_proj"], "base_model_name_or_path": str(model)}
+    about |= {"target_modules": list(heads), "base_model_name_or_path": str(model)}
     (folder / "adapter_config.json").write_text(json.dumps(about, indent=1))
     return folder
 
