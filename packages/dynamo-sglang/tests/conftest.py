@@ -12,6 +12,10 @@ from dynamo_core.testing.engines import EngineUnderTest
 pytest_plugins = [
     "dynamo_core.testing.engine_checks",
     "dynamo_core.testing.pair_checks",
+    "dynamo_core.testing.adapter_checks",
+    "dynamo_core.testing.embedding_checks",
+    "dynamo_core.testing.observed_checks",
+    "dynamo_core.testing.parser_checks",
     "dynamo_core.testing.engine_plugin",
 ]
 GIVE_UP = {  # long before the tests do

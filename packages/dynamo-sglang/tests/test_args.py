@@ -235,12 +235,41 @@ PAIR = ["disaggregation-mode", "disaggregation-transfer-backend"]
         (worker, "--router-mode kv", ["kv-events-config"], "router-mode kv"),
         (prefill, "", PAIR, "role prefill"),
         (decode, "--kv-transfer-host 192.0.2.1", PAIR, "role decode"),
+        (worker, "--status-port 0", ["enable-metrics"], "status-port"),
+        (worker, "--enable-lora", ["max-lora-rank", "lora-target-modules"], "enable-lora"),
+        (worker, "--otlp-endpoint http://h:4317", ["enable-trace", "otlp-traces-endpoint"], "otlp-endpoint"),
     ],
 )
 def test_what_follows(module: ModuleType, words: str, keys: list[str], why: str) -> None:
     found = derived(module, *words.split())
     assert list(found) == keys
     assert {where for _, where in found.values()} == ({f"derived from {why}"} if why else set())
+
+
+@pytest.mark.parametrize(
+    ("protocol", "path"), [("grpc", "http://h:4317"), ("http/protobuf", "http://h:4317/v1/traces")]
+)
+def test_where_spans_go(protocol: str, path: str) -> None:
+    found = derived(worker, "--otlp-endpoint", "http://h:4317/", "--otlp-protocol", protocol)
+    assert found["otlp-traces-endpoint"][0].rstrip("/") == path
+
+
+@pytest.mark.parametrize(
+    ("frontends", "sglangs"),
+    [("qwen3", "qwen3"), ("deepseek_r1", "deepseek-r1"), ("nemotron3", "nemotron_3"), ("basic", None)],
+)
+def test_reasoning_parsers_under_sglangs_names(frontends: str, sglangs: str | None) -> None:
+    from dynamo_sglang.engine import own_name
+
+    assert own_name(frontends) == sglangs
+
+
+def test_parsers_are_the_frontends() -> None:
+    words = ["--model", "m", "--tool-call-parser", "hermes", "--reasoning-parser", "basic"]
+    arguments = worker.parser().resolve(words)
+    assert (arguments.settings.tool_call_parser, arguments.settings.reasoning_parser) == ("hermes", "basic")
+    namespace = arguments.engine.namespace()
+    assert (namespace.tool_call_parser, namespace.reasoning_parser) == (None, None)
 
 
 def test_where_a_prefill_worker_is_found() -> None:

@@ -293,8 +293,14 @@ def test_each_half_is_told_where_they_meet_and_nothing_else() -> None:
     assert half(request(stop={"max_tokens": 4})) == {
         "input_ids": list(range(10)),
         "sampling_params": {"max_new_tokens": 4},
+        "require_reasoning": False,
         **MEETING,
     }
+
+
+@pytest.mark.parametrize(("asked", "told"), [(True, True), (False, False), (None, False)])
+def test_whether_an_answer_begins_with_reasoning(asked: bool | None, told: bool) -> None:
+    assert half(request(require_reasoning=asked))["require_reasoning"] is told
 
 
 def test_choices_of_a_pair_are_requests_of_their_own() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dynamo_core.args import (
+    AdapterSettings,
     ComponentSettings,
     DecodeSettings,
     Derived,
@@ -16,8 +17,10 @@ from dynamo_core.args import (
     HealthSettings,
     KvEventSettings,
     ModelSettings,
+    ParserSettings,
     RoutedSettings,
     RuntimeSettings,
+    StreamSettings,
     TransferHostSettings,
     TransferSettings,
 )
@@ -30,9 +33,20 @@ from dynamo_core.runtime.variables import runtime_variables
 INSTALL = "pip install dynamo-sglang; its README says how without a GPU"
 LOST_AFTER = 120
 """Seconds after which one half gives up a request that the other one, alive, does not get on with."""
+MAX_LORA_RANK = 16
+"""Of adapters that SGLang does not know yet when it starts; vLLM's own default."""
 
 
-class SglangSettings(ModelSettings, GpuSettings, HealthSettings, ComponentSettings, RuntimeSettings):
+class SglangSettings(
+    ModelSettings,
+    ParserSettings,
+    AdapterSettings,
+    GpuSettings,
+    HealthSettings,
+    StreamSettings,
+    ComponentSettings,
+    RuntimeSettings,
+):
     "The settings of every SGLang component"
 
 
@@ -80,6 +94,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def derive(settings: SglangSettings) -> Iterator[Derived]:
     """The options of SGLang that follow from the component and its settings."""
+    if settings.status_port >= 0:
+        yield Derived("enable-metrics", True, "status-port")
+    if endpoint := settings.otlp_traces_endpoint:
+        yield Derived("enable-trace", True, "otlp-endpoint")
+        yield Derived("otlp-traces-endpoint", endpoint, "otlp-endpoint")
+    if settings.enable_lora:
+        yield Derived("max-lora-rank", MAX_LORA_RANK, "enable-lora")
+        yield Derived("lora-target-modules", ["all"], "enable-lora")
     if isinstance(settings, KvEventSettings) and settings.why_kv_events:
         yield Derived("kv-events-config", {"publisher": "zmq"}, settings.why_kv_events)
     if isinstance(settings, TransferHostSettings):
@@ -110,6 +132,9 @@ SGLANG = Engine(
     shared={
         "model": "--model-path",
         "served-model-name": "--served-model-name",
+        "tool-call-parser": None,
+        "reasoning-parser": None,
+        "enable-lora": "--enable-lora",
         "log-level": "--log-level",
         "rpc-host": "--host",
         "config": None,

@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from dynamo_core import environment
 from dynamo_core.args import EngineOptions, TransferHostSettings
-from dynamo_core.handlers import BaseWorker, ModelCard
+from dynamo_core.errors import UserError
+from dynamo_core.handlers import BaseWorker, EmbeddingRequest, Embeddings, ModelCard, Request
+from dynamo_core.handlers.adapters import Adapter
+from dynamo_core.handlers.card import Surface
 from dynamo_core.handlers.engine_processes import EngineProcesses
 from dynamo_core.handlers.kv_events import KvEventSocket, KvEventSource, sources
+from dynamo_core.handlers.private_folder import PrivateFolder
 from dynamo_core.models import engine_import
+from dynamo_core.runtime.context import Context
 from dynamo_sglang.args import INSTALL, SglangSettings, transfer_variables
-from dynamo_sglang.convert import EngineLimits
+from dynamo_sglang.convert import EngineLimits, choices_apart
 
 if TYPE_CHECKING:
     from sglang import Engine
+    from sglang.srt.configs.model_config import ModelConfig
 
     from dynamo_core.runtime.component import Endpoint
 
@@ -31,6 +37,17 @@ class SglangBase(BaseWorker):
 
     bootstrap: tuple[str, int] | None = None
     """Where decode workers find the engine of a prefill worker."""
+    common_names = {
+        "dynamo_core_requests_waiting": "sglang:num_queue_reqs",
+        "dynamo_core_requests_running": "sglang:num_running_reqs",
+        "dynamo_core_kv_cache_usage_ratio": "sglang:token_usage",
+        "dynamo_core_prefix_cache_queried_tokens": "sglang:prefill_effective_tokens",
+        "dynamo_core_prefix_cache_hit_tokens": "sglang:cached_tokens",
+        "dynamo_core_prompt_tokens": "sglang:prompt_tokens",
+        "dynamo_core_generated_tokens": "sglang:generation_tokens",
+        "dynamo_core_time_to_first_token_seconds": "sglang:time_to_first_token_seconds",
+        "dynamo_core_inter_token_latency_seconds": "sglang:inter_token_latency_seconds",
+    }
 
     def __init__(self, settings: SglangSettings, options: EngineOptions) -> None:
         super().__init__()
@@ -38,6 +55,7 @@ class SglangBase(BaseWorker):
         self.options = options
         self.processes = EngineProcesses(self.fail)
         self.kv_event_socket = KvEventSocket()
+        self.metrics_folder = PrivateFolder("metrics")
         self._load_watch: asyncio.Task[None] | None = None
 
     async def start(self) -> ModelCard:
@@ -63,10 +81,16 @@ class SglangBase(BaseWorker):
             max_num_seqs=state[0]["effective_max_running_requests_per_dp"],
             max_num_batched_tokens=self.arguments["max_prefill_tokens"],
             role=self.role,
+            surfaces=_surfaces(manager.model_config),
             publishes_kv_events=bool(self.kv_event_sources()),
             data_parallel_ranks=self.arguments["dp_size"],
             bootstrap=self.bootstrap,
         )
+
+    def engine_metrics(self) -> str:
+        from dynamo_sglang.engine import metrics
+
+        return metrics() if self.arguments["enable_metrics"] else ""
 
     def kv_event_sources(self) -> Sequence[KvEventSource]:
         if not self.arguments["kv_events_config"]:
@@ -95,16 +119,52 @@ class SglangBase(BaseWorker):
         with engine_import("sglang", fix=INSTALL):
             from dynamo_sglang.engine import start_engine
 
-        return start_engine(self.options, kv_events=self.kv_event_socket, bootstrap=self.bootstrap)
+        return start_engine(
+            self.options,
+            kv_events=self.kv_event_socket,
+            metrics_folder=self.metrics_folder,
+            bootstrap=self.bootstrap,
+            reasoning_parser=self.settings.reasoning_parser,
+        )
+
+    async def add_adapter(self, adapter: Adapter, *, again: bool) -> None:
+        # SGLang tells the KV of adapters apart by a number that it gives to each load.
+        from dynamo_sglang.adapters import load
+
+        await load(self.engine.tokenizer_manager, adapter)
+
+    async def remove_adapter(self, adapter: Adapter) -> None:
+        from dynamo_sglang.adapters import unload
+
+        await unload(self.engine.tokenizer_manager, adapter)
+
+    async def embed(self, request: EmbeddingRequest, context: Context) -> AsyncGenerator[Embeddings, None]:
+        from dynamo_sglang.embed import embed
+
+        about = self._about(request, context)
+        yield await embed(self.engine.tokenizer_manager, request, context.id(), about, limits=self.limits)
+
+    def _about(self, request: Request | EmbeddingRequest, context: Context) -> dict[str, Any]:
+        """What the engine is told about a request besides what its client asked for: the adapter that it is
+        for, and its trace."""
+        about: dict[str, Any] = {}
+        if self.adapters and (adapter := self.adapters.of(request)):
+            about["lora_path"] = adapter.name
+        if self.arguments["enable_trace"]:
+            about["external_trace_header"] = context.trace_headers()
+        return about
 
     @contextlib.asynccontextmanager
     async def answering(
-        self, rid: str, arguments: Mapping[str, Any]
+        self, request: Request, context: Context, arguments: Mapping[str, Any]
     ) -> AsyncIterator[AsyncGenerator[Mapping[str, Any], None]]:
         """What the engine says to one request, as long as the context lasts; then it is forgotten, finished
         or not."""
-        manager = self.engine.tokenizer_manager
-        outputs = await self.engine.async_generate(stream=True, rid=rid, **arguments)
+        manager, rid = self.engine.tokenizer_manager, context.id()
+        about = self._about(request, context)
+        if "lora_path" in about:
+            arguments = choices_apart(arguments)  # SGLang counts one more than it has, and never unloads
+        outputs = await self.engine.async_generate(stream=True, rid=rid, **{**arguments, **about})
         try:
             yield outputs
         finally:
@@ -121,3 +181,17 @@ class SglangBase(BaseWorker):
         engine = getattr(self, "engine", None)
         await self.processes.stop(engine.shutdown if engine else None)
         self.kv_event_socket.close()
+        self.metrics_folder.close()
+
+
+def _surfaces(model: ModelConfig) -> tuple[Surface, ...]:
+    """What clients may call, by what SGLang has loaded the model for."""
+    if model.is_generation:
+        return ("chat", "completions")
+    if (task := model.embedding_model_spec.task.value) == "embed":
+        return ("embeddings",)
+    raise UserError(
+        "this worker serves models that generate text or make vectors; SGLang has loaded this one for "
+        f"{task}",
+        fix="give --is-embedding, if it is a model that makes vectors",
+    )

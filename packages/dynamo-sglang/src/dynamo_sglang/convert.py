@@ -155,6 +155,7 @@ def engine_arguments(
     return {
         "input_ids": request["token_ids"],
         "sampling_params": sampling_params(request, defaults=defaults, limits=limits),
+        "require_reasoning": bool(request.get("require_reasoning")),
         **logprob_arguments(request, limits=limits),
         **routing_arguments(request),
     }
@@ -169,11 +170,16 @@ def half_arguments(
     rooms, one after the other.
     """
     _refuse_on_a_pair(request)
-    arguments = engine_arguments(request, defaults=defaults, limits=limits)
-    n = arguments["sampling_params"].pop("n", 1)
-    if n > 1:
-        arguments["input_ids"] = [arguments["input_ids"]] * n
+    arguments = choices_apart(engine_arguments(request, defaults=defaults, limits=limits))
     return {**arguments, **{name: meeting[name] for name in MEETING}}
+
+
+def choices_apart(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same with `n` choices as requests of their own, whose outputs have an index each."""
+    params = dict(arguments["sampling_params"])
+    if (n := params.pop("n", 1)) == 1:
+        return arguments
+    return {**arguments, "input_ids": [arguments["input_ids"]] * n, "sampling_params": params}
 
 
 def _refuse_on_a_pair(request: Request) -> None:
@@ -202,7 +208,7 @@ def sampling_params(request: Request, *, defaults: Mapping[str, Any], limits: En
     options = request.get("sampling_options") or {}
     stop = request.get("stop_conditions") or {}
     extra = (request.get("extra_args") or {}).get("sampling_options") or {}
-    _check_tokens(request["token_ids"], limits)
+    check_tokens(request["token_ids"], limits)
     _refuse_unsupported(options, stop, extra, limits)
     params = {**defaults}
     for name, theirs in _IN_SGLANG.items():
@@ -258,8 +264,9 @@ def routing_arguments(request: Request) -> dict[str, Any]:
     return {theirs: value for name, theirs in _ROUTING.items() if (value := routing.get(name)) is not None}
 
 
-def _check_tokens(token_ids: Sequence[int], limits: EngineLimits) -> None:
-    """A token that the model does not have ends SGLang's scheduler with an IndexError."""
+def check_tokens(token_ids: Sequence[int], limits: EngineLimits) -> None:
+    """Raise `InvalidArgument` for a token that the model does not have, which would end SGLang's scheduler
+    with an IndexError, and for no token at all."""
     if not token_ids:
         raise InvalidArgument("the prompt must have at least one token, but it is empty")
     for token_id in (max(token_ids), min(token_ids)):

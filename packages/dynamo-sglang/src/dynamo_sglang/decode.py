@@ -42,7 +42,7 @@ class SglangDecodeWorker(SglangBase, BaseDecodeWorker):
         builder = ChunkBuilder(request)
         async with self.peers.met(meeting["bootstrap_host"], meeting["bootstrap_port"]):
             with engine_errors():
-                async with self.answering(context.id(), arguments) as outputs:
+                async with self.answering(request, context, arguments) as outputs:
                     async for output in outputs:
                         yield builder.chunk(output)
 
@@ -76,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 engine.handler,
                 until=engine.failed(),
                 needs=prefill.endpoint(settings.endpoint),
+                beside=engine.controls(endpoint),
                 probe=engine.probe,
             )
 

@@ -63,7 +63,7 @@ class SglangPrefillWorker(SglangBase, BasePrefillWorker):
             self.first_token_of(request), meeting, defaults=self.defaults, limits=self.limits
         )
         arguments.pop("routed_dp_rank", None)  # the room says it, to both halves
-        computing = self._compute(context.id(), arguments)
+        computing = self._compute(request, context, arguments)
         if given:
             await computing
         else:
@@ -72,10 +72,10 @@ class SglangPrefillWorker(SglangBase, BasePrefillWorker):
             task.add_done_callback(self._ended)
         yield {"token_ids": [], "finish_reason": "length", "disaggregated_params": meeting}
 
-    async def _compute(self, rid: str, arguments: dict[str, Any]) -> None:
+    async def _compute(self, request: Request, context: Context, arguments: dict[str, Any]) -> None:
         """Compute a prompt and wait until its KV cache has been fetched."""
         with engine_errors():
-            async with self.answering(rid, arguments) as outputs:
+            async with self.answering(request, context, arguments) as outputs:
                 async for output in outputs:
                     raise_if_aborted(output["meta_info"]["finish_reason"])
 
@@ -123,7 +123,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         async with SglangPrefillWorker(settings, arguments.engine) as engine:
             await engine.report_to(endpoint)
             await endpoint.register_model(engine.card)
-            await endpoint.serve_endpoint(engine.handler, until=engine.failed(), probe=engine.probe)
+            await endpoint.serve_endpoint(
+                engine.handler,
+                until=engine.failed(),
+                beside=engine.controls(endpoint),
+                probe=engine.probe,
+            )
 
     run(worker())
 

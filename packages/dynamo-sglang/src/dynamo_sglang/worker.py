@@ -33,7 +33,7 @@ class SglangWorker(SglangBase):
         arguments = engine_arguments(request, defaults=self.defaults, limits=self.limits)
         builder = ChunkBuilder(request)
         with engine_errors():
-            async with self.answering(context.id(), arguments) as outputs:
+            async with self.answering(request, context, arguments) as outputs:
                 async for output in outputs:
                     yield builder.chunk(output)
 
@@ -62,7 +62,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         async with SglangWorker(settings, arguments.engine) as engine:
             await engine.report_to(endpoint)
             await endpoint.register_model(engine.card)
-            await endpoint.serve_endpoint(engine.handler, until=engine.failed(), probe=engine.probe)
+            await endpoint.serve_endpoint(
+                engine.handler,
+                until=engine.failed(),
+                beside=engine.controls(endpoint),
+                probe=engine.probe,
+            )
 
     run(worker())
 

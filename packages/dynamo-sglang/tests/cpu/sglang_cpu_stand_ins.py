@@ -7,6 +7,7 @@ what a CPU cannot do raises NotImplementedError when it is called.
 
 from __future__ import annotations
 
+import functools
 import importlib.abc
 import importlib.machinery
 import importlib.metadata
@@ -64,9 +65,11 @@ class KernelLoader(importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         import torch
 
-        # Prompt logprobs and disaggregated prefill record CUDA events on every device.
+        # Prompt logprobs and disaggregated prefill record CUDA events on every device, and LoRA adapters ask
+        # for memory that a GPU can read.
         if torch.version.cuda is None:
             torch.cuda.Event = HostEvent
+            take_any_memory_for_pinned(torch)
 
         def attribute(name: str) -> Callable[..., NoReturn]:
             if name.startswith("__"):
@@ -74,6 +77,21 @@ class KernelLoader(importlib.abc.Loader):
             return missing_kernel(name)
 
         module.__getattr__ = attribute  # type: ignore[method-assign]
+
+
+def take_any_memory_for_pinned(torch: Any) -> None:
+    """Pinned memory is the host's as a GPU reaches it; without one torch refuses to pin any."""
+    torch.Tensor.pin_memory = lambda tensor: tensor
+    for name in ("arange", "empty", "tensor", "zeros"):
+        setattr(torch, name, without_pinning(getattr(torch, name)))
+
+
+def without_pinning(make: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(make)
+    def made(*args: Any, pin_memory: bool = False, **kwargs: Any) -> Any:
+        return make(*args, **kwargs)
+
+    return made
 
 
 class HostMemoryLoader(importlib.abc.Loader):
