@@ -282,6 +282,14 @@ def test_where_a_prefill_worker_is_found() -> None:
     assert namespace.engine.namespace().host == "192.0.2.1"
 
 
+def test_metrics_can_be_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "sglang.yaml"
+    file.write_text("enable-metrics: false")
+    assert derived(worker, "--status-port", "0", "-f", str(file)) == {}
+    namespace = worker.parser().resolve(["--model", "m", "--status-port", "0", "-f", str(file)])
+    assert namespace.engine.namespace().enable_metrics is False
+
+
 def test_what_follows_loses_against_what_is_given() -> None:
     words = ["--router-mode", "kv", "--disaggregation-transfer-backend", "mooncake_tcp"]
     words += ["--kv-events-config", '{"publisher": "zmq", "endpoint": "tcp://*:5557"}']
