@@ -14,7 +14,7 @@ from dynamo_core.cli.parser import CommandParser
 from dynamo_core.errors import UserError
 from dynamo_core.printing import emit
 from dynamo_core.serve.log_folder import EVERYTHING
-from dynamo_core.serve.registry import LOGS, find_graph, graphs_folder, is_alive
+from dynamo_core.serve.registry import LOGS, find_graph, graph_folders, is_alive
 
 INTERVAL = 0.1
 
@@ -69,8 +69,8 @@ def _of_section(lines: Iterable[str], section: str) -> Iterator[str]:
 
 def _find(name: str | None) -> tuple[Path, Path]:
     """The folder of a graph, running or not, and that of its logs. Raises `UserError`."""
-    ended = graphs_folder() / (name or "")
-    if name and not is_alive(ended) and (ended / LOGS).is_dir():
+    ended = next((folder for folder in graph_folders() if folder.name == name), None)
+    if ended and not is_alive(ended) and (ended / LOGS).is_dir():
         return ended, ended / LOGS
     graph = find_graph(name)
     if not graph.log_dir:

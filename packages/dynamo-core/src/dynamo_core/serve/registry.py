@@ -65,10 +65,15 @@ def graphs_root() -> Path:
     return root
 
 
+def graph_folders() -> list[Path]:
+    """Those of graphs that run or have left something, by name. Raises `UserError` if anybody else could
+    have put them there."""
+    return sorted(graphs_root().iterdir()) if graphs_folder().is_dir() else []
+
+
 def running_graphs() -> list[GraphRecord]:
-    """The graphs whose supervisors live, in the order of their names."""
-    root = graphs_folder()
-    folders = sorted(root.iterdir()) if root.is_dir() else []
+    """The graphs whose supervisors live, in the order of their names. Raises `UserError`."""
+    folders = graph_folders()
     return [record for folder in folders if is_alive(folder) and (record := _read(folder))]
 
 
