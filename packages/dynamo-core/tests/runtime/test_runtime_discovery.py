@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 
 from dynamo_core.errors import UserError
 from dynamo_core.runtime.distributed import private_folder
+from dynamo_core.runtime.watches import LIMIT, NEEDED
 from dynamo_core.testing.processes import Running, Stack
 
 
@@ -136,3 +140,42 @@ def test_nothing_listens_beyond_this_machine(
         listening = [socket for socket in sockets if socket.status in (psutil.CONN_LISTEN, psutil.CONN_NONE)]
         assert listening
         assert {socket.laddr.ip for socket in listening} == {"127.0.0.1"}
+
+
+def with_inotify(instances: int, *words: object) -> Running:
+    """A command whose user may have so many inotify instances: in a user namespace, which has a limit of its
+    own."""
+    inside = ["unshare", "--user", "--map-root-user", "bash", "-c"]
+    script = f'echo {instances} > {LIMIT} && exec "$@"'
+    if subprocess.run([*inside, script, "-", "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this user may not make a user namespace")
+    return Running([*inside, script, "-", *map(str, words)])
+
+
+@pytest.mark.parametrize("instances", [0, NEEDED - 1])
+def test_a_limit_that_would_leave_a_frontend_blind_is_named(stack: Stack, instances: int) -> None:
+    """The Rust runtime would go on, and find nobody."""
+    program = [sys.executable, "-m", "dynamo_frontend", "--discovery-path", stack.discovery]
+    frontend = with_inotify(instances, *program, "--http-port", stack.port)
+    stack.running.append(frontend)
+    assert frontend.wait() == 2
+    assert frontend.lines[-2].startswith(
+        f"error: this user has no inotify instances left of {instances}, and "
+    )
+    assert frontend.lines[-1].startswith("  fix: sysctl fs.inotify.max_user_instances=1024, or ")
+
+
+def test_a_frontend_serves_with_the_fewest_that_are_let_through(stack: Stack) -> None:
+    stack.scripted().wait_for_line("is ready")
+    program = [sys.executable, "-m", "dynamo_frontend", "--discovery-path", stack.discovery]
+    stack.running.append(with_inotify(NEEDED, *program, "--http-port", stack.port))
+    stack.wait_ready()
+
+
+def test_doctor_tells_what_is_left_of_it() -> None:
+    program = [sys.executable, "-m", "dynamo_core.cli.main", "doctor"]
+    blind, scarce = with_inotify(1, *program), with_inotify(9, *program)
+    assert blind.wait() == 1
+    assert re.search("error +inotify +free instances: 1 of 1; components see nobody", blind.output)
+    scarce.wait()
+    assert re.search("warning +inotify +free instances: 9 of 9; a frontend takes about 14", scarce.output)

@@ -23,6 +23,7 @@ CHECKS: tuple[Check, ...] = (
     machine.http_port,
     meeting.variables,
     meeting.discovery_folder,
+    meeting.watches,
     meeting.etcd,
     meeting.nats,
 )

@@ -16,6 +16,10 @@ from dynamo_core.errors import UserError
 from dynamo_core.runtime.listing import read_listing
 from dynamo_core.runtime.reachable import check_servers
 from dynamo_core.runtime.variables import runtime_variables
+from dynamo_core.runtime.watches import NEEDED, WIDEN, free_watches, limit
+
+ENOUGH_WATCHES = 32
+"""Instances: for a frontend and some workers."""
 
 
 def variables(settings: RuntimeSettings) -> Iterator[Finding]:
@@ -60,6 +64,22 @@ def discovery_folder(settings: RuntimeSettings) -> Iterator[Finding]:
         return
     alive = {entry.instance_id for entry in listing.instances}
     yield Finding("ok", subject, f"{path}, {_processes(len(alive))}" if alive else f"{path}, empty")
+
+
+def watches(settings: RuntimeSettings) -> Iterator[Finding]:
+    """What is left of a limit that a discovery folder makes use of."""
+    subject = "inotify"
+    if settings.discovery_backend != "file":
+        yield Finding("ok", subject, f"not needed: discovery is {settings.discovery_backend}")
+        return
+    free, most = free_watches(ENOUGH_WATCHES), limit()
+    text = f"free instances: {free}" + (f" of {most}" if most is not None else "")
+    if free < NEEDED:
+        yield Finding("error", subject, f"{text}; components see nobody in a discovery folder", WIDEN)
+    elif free < ENOUGH_WATCHES:
+        yield Finding("warning", subject, f"{text}; a frontend takes about 14, a worker up to 4", WIDEN)
+    else:
+        yield Finding("ok", subject, f"free instances: {ENOUGH_WATCHES} or more")
 
 
 def etcd(settings: RuntimeSettings) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ from dynamo_core.runtime.lost import RegistrationLost, registration_lost
 from dynamo_core.runtime.parsers import check_parsers
 from dynamo_core.runtime.reachable import check_servers, way_in
 from dynamo_core.runtime.variables import runtime_variables
+from dynamo_core.runtime.watches import check_watches
 
 if TYPE_CHECKING:
     from dynamo_core.args import RuntimeSettings
@@ -65,6 +66,7 @@ class DistributedRuntime:
         logs.configure(settings.log_level, settings.log_format)
         if settings.discovery_backend == "file":
             private_folder(Path(settings.discovery_path))
+            check_watches()
         await check_servers(settings)
         from dynamo import _core
 
