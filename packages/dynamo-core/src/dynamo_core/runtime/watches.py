@@ -44,7 +44,7 @@ def check_watches() -> None:
     if free_watches(NEEDED) < NEEDED:
         of_all = f" of {most}" if (most := limit()) is not None else ""
         raise UserError(
-            f"this user has no inotify instances left{of_all}, and without them nobody is found in a discovery "
-            "folder; a frontend takes about 14",
+            f"this user has no inotify instances left{of_all}, and without them nobody is found in a "
+            "discovery folder; a frontend takes about 14",
             fix=f"{WIDEN}, or stop some processes, or --discovery-backend etcd, which needs none",
         )
