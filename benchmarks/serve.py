@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from startup import wait_for_answer
+from lib.processes import answers
 
 from dynamo_core.ports import free_ports
 from dynamo_core.testing.tiny_model import write_tiny_model
@@ -30,6 +30,7 @@ from dynamo_core.testing.tiny_model import write_tiny_model
 DYNAMO = [sys.executable, "-m", "dynamo_core.cli.main"]
 IDLE = 20.0
 LOGGING = 15.0
+START_LIMIT = 60.0
 CHILDREN = 8
 RATE = 1000
 TALKER = """\
@@ -105,6 +106,14 @@ def first_answer(folder: Path, model: Path, *, serve: bool) -> float:
     with running(*lines):
         wait_for_answer(port, str(model))
         return time.perf_counter() - began
+
+
+def wait_for_answer(port: int, model: str) -> None:
+    deadline = time.perf_counter() + START_LIMIT
+    while not answers(port, model):
+        if time.perf_counter() > deadline:
+            raise SystemExit(f"no answer on port {port} within {START_LIMIT:g} s")
+        time.sleep(0.01)
 
 
 def idle(folder: Path, model: Path) -> None:
