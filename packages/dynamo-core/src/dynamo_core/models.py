@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from dynamo_core import interpreter
 from dynamo_core.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ def check_model(model: str) -> None:
 def engine_import(engine: str, fix: str) -> Iterator[None]:
     """Wrap the import of an engine: if it is not installed, `UserError` says `fix`, how to install it."""
     try:
-        yield
+        with interpreter.importing():
+            yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != engine:
             raise

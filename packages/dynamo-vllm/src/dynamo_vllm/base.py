@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import multiprocessing
 from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING
 
-from dynamo_core import environment
+from dynamo_core import environment, interpreter
 from dynamo_core.args import EngineOptions, TransferSettings
 from dynamo_core.environment import Variable
 from dynamo_core.errors import Unknown, UserError
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from vllm.outputs import RequestOutput
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
+
+if multiprocessing.parent_process() is not None:  # one of vLLM's, which imports vLLM next, then our plugin
+    interpreter.collect_rarely()
 
 FIRST_CALL_TIMEOUT = 60.0
 """Seconds in which the started engine must answer its first call."""

@@ -1,4 +1,4 @@
-"""Loaded by vLLM into each of its processes, as a general plugin.
+"""Loaded by vLLM into each of its processes, as a general plugin, once all is imported there.
 
 vLLM's engine process waits for ever for work from a parent that was killed, with its GPU memory.
 """
@@ -11,7 +11,15 @@ import os
 import signal
 import sys
 
+from dynamo_core import interpreter
+
 _PR_SET_PDEATHSIG = 1
+
+
+def load() -> None:
+    """What vLLM calls."""
+    interpreter.collect_as_usual()
+    die_with_parent()
 
 
 def die_with_parent() -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
+from dynamo_core import interpreter
 from dynamo_core.errors import EngineDead
 from dynamo_core.handlers.adapters import Adapters
 from dynamo_core.handlers.card import ModelCard, Role
@@ -157,6 +158,7 @@ class BaseWorker(ABC):
         except BaseException:
             await self.stop()
             raise
+        interpreter.collect_as_usual()
         return self
 
     async def __aexit__(
