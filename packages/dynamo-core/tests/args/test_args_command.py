@@ -103,7 +103,7 @@ def test_several_mistakes_are_counted_and_listed() -> None:
     assert result.returncode == 2
     assert result.stderr.splitlines() == [
         f"python -m {MODULE}: error: 3 problems",
-        "  unknown flag '--endpont'; did you mean --endpoint, --etcd-endpoints, --component?",
+        "  unknown flag '--endpont'; did you mean --endpoint, --otlp-endpoint, --etcd-endpoints?",
         "  cannot read nowhere.yaml: No such file or directory",
         "    fix: check the path and its permissions",
         "  log-level: input should be 'debug', 'info', 'warning' or 'error'; found 'loud' (from --log-level)",

@@ -156,7 +156,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path, monkeypatch: pytest.Monke
     argv = ["-f", str(file), "-f", str(missing), "--component", "c", "--staus-port=4"]
     assert sorted(message(argv).splitlines()) == sorted(
         [
-            f"{file}:1: unknown key 'endpont'; did you mean endpoint, etcd-endpoints?",
+            f"{file}:1: unknown key 'endpont'; did you mean endpoint, otlp-endpoint, etcd-endpoints?",
             f"cannot read {missing}: No such file or directory",
             "  fix: check the path and its permissions",
             "unknown flag '--staus-port'; did you mean --status-port, --status-host?",

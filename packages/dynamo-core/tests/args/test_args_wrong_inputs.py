@@ -494,7 +494,7 @@ SEVERAL = {
         "unknown flag '--staus-port'; did you mean --status-port, --status-host?\n"
         "unexpected argument 'serve'\n"
         "--namespace needs a value: --namespace NAMESPACE\n"
-        "{file}:1: unknown key 'endpont'; did you mean endpoint, etcd-endpoints?\n"
+        "{file}:1: unknown key 'endpont'; did you mean endpoint, otlp-endpoint, etcd-endpoints?\n"
         "DYN_HTTP_PROT is set, but nothing reads it; did you mean DYN_HTTP_PORT, DYN_HTTP_HOST, "
         "DYN_TCP_RPC_PORT?\n"
         f"{NO_LEVEL}; found 'loud' (from {{file}}:2)\n"
@@ -510,7 +510,8 @@ SEVERAL = {
         "and a value that begins with a dash is given as --namespace=VALUE\n"
         f"{NO_LEVEL}; found 'x' (from --log-level)\n"
         "max-len: expected a whole number; found 'x' (from {file}:1)\n"
-        "{file}:2: unknown key 'endpont', also for Toy; did you mean endpoint, etcd-endpoints?\n"
+        "{file}:2: unknown key 'endpont', also for Toy; "
+        "did you mean endpoint, otlp-endpoint, etcd-endpoints?\n"
         "dtype: input should be one of auto, float32, bfloat16; found 'x' (from --dtype)\n"
         "unknown flag '--egaer', also for Toy; did you mean --eager?",
         argv=("--namespace", "--dtype=x", "--egaer", "--log-level=x"),
@@ -519,7 +520,7 @@ SEVERAL = {
     ),
     "several in a file with references": Wrong(
         "{file}:2: namespace: " + NO_REFERENCE + "\n"
-        "{file}:3: unknown key 'endpont'; did you mean endpoint, etcd-endpoints?\n"
+        "{file}:3: unknown key 'endpont'; did you mean endpoint, otlp-endpoint, etcd-endpoints?\n"
         f"{NO_LEVEL}; found 'loud' (from {{file}}:4)",
         file="model: m\nnamespace: ${NO_SUCH}\nendpont: e\nlog-level: loud\n",
         required=("--component", "c"),
