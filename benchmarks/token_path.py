@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from lib.bench import Bench, Part
-from lib.compare import OURS, Alternating, Figure, Goal, Sample
+from lib.compare import OURS, Alternating, Better, Figure, Goal, Sample
 from lib.contestants import WORKERS, Serving, ours, upstream
 from lib.load import Plan
 from lib.load import measure as load
@@ -105,7 +105,7 @@ def upstream_serving(programs: Programs, python: str, port: int, model: Path, hz
 
 
 def figure(turns: Alternating, where: str, name: str) -> Figure:
-    better = "more" if name in ("tokens/s", "tokens per chunk") else "less"
+    better: Better = "more" if name in ("tokens/s", "tokens per chunk") else "less"
     return turns.figure(f"{where}: {name}", UNITS[name], better, GOALS.get(f"{where}: {name}"))
 
 

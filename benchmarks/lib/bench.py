@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -40,6 +41,11 @@ class Bench:
 
     def __post_init__(self) -> None:
         self._ports = free_ports()
+
+    @property
+    def own_python(self) -> str:
+        """Where core, frontend and mocker are, and no engine."""
+        return sys.executable
 
     def python(self, environment: str) -> str:
         return self.command(environment, "python")

@@ -12,6 +12,7 @@ from lib.machine import Machine
 OURS = "ours"
 SHOWN = 6
 """Values of a run that are printed at once; the results have them all."""
+Better = Literal["less", "more"]
 Sample = Mapping[str, float]
 """What one run of one contestant gave, by the figure's name."""
 Samples = dict[str, dict[str, list[float]]]
@@ -29,7 +30,7 @@ class Goal:
 
     def reached(self, figure: Figure) -> bool | None:
         """None if what it is measured by is missing."""
-        found = figure.ratio if self.of == "ratio" else figure.median(OURS)
+        found = figure.ratio if self.of == "ratio" else figure.median(figure.subject)
         if found is None:
             return None
         return found >= self.value if self.bound == "at least" else found <= self.value
@@ -47,8 +48,10 @@ class Figure:
     unit: str
     samples: Mapping[str, list[float]]
     """By contestant; ours is called `ours`."""
-    better: Literal["less", "more"] = "less"
+    better: Better = "less"
     goal: Goal | None = None
+    subject: str = OURS
+    """Whose figure it is."""
     against: str | None = None
     """The contestant that the ratio is to; the best of the others if None."""
 
@@ -61,15 +64,15 @@ class Figure:
         """Who the ratio is to."""
         if self.against is not None:
             return self.against if self.samples.get(self.against) else None
-        medians = {name: self.median(name) for name in self.samples if name != OURS}
+        medians = {name: self.median(name) for name in self.samples if name != self.subject}
         known = {name: value for name, value in medians.items() if value is not None}
         choose = min if self.better == "less" else max
         return choose(known, key=known.__getitem__) if known else None
 
     @property
     def ratio(self) -> float | None:
-        """Our median as a multiple of the best peer's."""
-        ours, peer = self.median(OURS), self.median(self.peer) if self.peer else None
+        """The subject's median as a multiple of the peer's."""
+        ours, peer = self.median(self.subject), self.median(self.peer) if self.peer else None
         return ours / peer if ours is not None and peer else None
 
     @property
@@ -103,7 +106,5 @@ class Alternating:
                 for figure, value in sample.items():
                     self.samples.setdefault(figure, {}).setdefault(name, []).append(value)
 
-    def figure(
-        self, name: str, unit: str, better: Literal["less", "more"] = "less", goal: Goal | None = None
-    ) -> Figure:
+    def figure(self, name: str, unit: str, better: Better = "less", goal: Goal | None = None) -> Figure:
         return Figure(name, unit, self.samples.get(name, {}), better, goal)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.bench import Part
-from lib.compare import OURS, Figure
+from lib.compare import Figure
 
 VERDICT = {True: "reached", False: "**not reached**", None: "not measured"}
 
@@ -38,6 +38,7 @@ def as_data(figure: Figure) -> dict[str, Any]:
         "better": figure.better,
         "samples": {name: [round(value, 6) for value in figure.samples[name]] for name in names},
         "medians": {name: figure.median(name) for name in names},
+        "subject": figure.subject,
         "peer": figure.peer,
         "ratio": figure.ratio,
         "goal": str(figure.goal) if figure.goal else None,
@@ -107,7 +108,7 @@ def overview(folder: Path) -> str:
 def goal_row(part: dict[str, Any], figure: dict[str, Any]) -> str:
     peer = figure["peer"]
     theirs = f"{peer} {number(figure['medians'][peer])}" if peer else "–"
-    ours = number(figure["medians"].get(OURS))
+    ours = number(figure["medians"].get(figure["subject"]))
     of = f"{figure['ratio']:.3g}" if figure["ratio"] is not None else "–"
     name = f"[{figure['name']}]({part['part']}.md), {figure['unit']}"
     return f"| {name} | {theirs} | {ours} | {of} | {figure['goal']} | {VERDICT[figure['reached']]} |"
