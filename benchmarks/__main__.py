@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import FrameType
 
 from lib.bench import Bench
 from lib.machine import Machine
@@ -50,7 +51,7 @@ def main() -> None:
         parser.error(f"there is no part {unknown.pop()!r}; parts are {', '.join(PARTS)}")
     if options.keep_logs:
         options.keep_logs.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that what was started ends, too
+    signal.signal(signal.SIGTERM, stop)
     for name in options.parts or PARTS:
         began = time.monotonic()
         bench = Bench(options.n, options.peers.resolve(), options.keep_logs, Machine())
@@ -58,6 +59,12 @@ def main() -> None:
         part = importlib.import_module(module).measure(bench, *words)
         write(part, bench.machine.facts, options.n, options.results)
         print(f"{name}: {options.results / name}.md, {time.monotonic() - began:.0f} s", flush=True)
+
+
+def stop(number: int, frame: FrameType | None) -> None:
+    """End what was started, undisturbed by a second signal."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit("stopped")
 
 
 if __name__ == "__main__":

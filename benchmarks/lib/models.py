@@ -17,6 +17,7 @@ SGLANG_FLAGS = (
     "--device", "cpu", "--attention-backend", "torch_native", "--sampling-backend", "pytorch",
     "--disable-cuda-graph", "--mem-fraction-static", "0.2", "--max-total-tokens", "32768",
     "--max-running-requests", "64", "--skip-server-warmup", "--page-size", "16",
+    "--sleep-on-idle",
 )  # fmt: skip
 FLAGS = {"vllm": VLLM_FLAGS, "sglang": SGLANG_FLAGS}
 WRITE_TINY = (
