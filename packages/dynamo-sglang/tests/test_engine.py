@@ -10,7 +10,7 @@ class TestSglang(EngineChecks):
 
     has_seeds = False  # only with --enable-deterministic-inference, which no CPU backend has
     choices = GREEDY_CHOICES
-    no_memory = ("--mem-fraction-static", "0.0001", "--max-total-tokens", "16")
+    no_memory = ("--max-total-tokens", "8")  # not one block
     refused_flags = {
         ("--context-lenght", "100"): "did you mean --context-length",
         ("--dtype", "float31"): "float31",

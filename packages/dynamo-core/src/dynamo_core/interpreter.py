@@ -11,6 +11,7 @@ switch interval of the interpreter lock (1 ms, 50 ms instead of 5 ms).
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ def collect_rarely() -> None:
 def collect_as_usual() -> None:
     """Only what is made from here on."""
     gc.freeze()
+    atexit.register(gc.unfreeze)  # or libraries say at the end that their objects have leaked
     gc.set_threshold(*_USUAL)
 
 

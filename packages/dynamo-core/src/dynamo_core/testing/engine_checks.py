@@ -224,7 +224,7 @@ class EngineChecks:
     ) -> None:
         worker = engine.start(stack, *self.no_memory)
         assert worker.wait(START_TIMEOUT) == 1
-        assert worker.lines[-1].startswith("error: ValueError: ")
+        assert worker.lines[-1].startswith(("error: ValueError: ", "error: RuntimeError: "))
 
     def test_ctrl_c_during_the_start_leaves_nothing(self, engine: EngineUnderTest, stack: Stack) -> None:
         worker = engine.start(stack)
