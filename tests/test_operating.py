@@ -52,9 +52,10 @@ def test_a_graph_in_the_background(stack: Stack, tmp_path: Path, monkeypatch: py
         following.wait_for_line("ready after")
         of_workers, of_one = (dynamo(f"dynamo logs agg {name}").stdout for name in ("Worker", "Worker/0"))
         assert of_workers.replace("Worker/0 | ", "") == of_one
-        assert "no log of Wrker\n  fix: there are Frontend/0, Worker/0, serve\n" in dynamo(
-            "dynamo logs agg Wrker"
-        ).stderr
+        assert (
+            "no log of Wrker\n  fix: there are Frontend/0, Worker/0, serve\n"
+            in dynamo("dynamo logs agg Wrker").stderr
+        )
         restarted = dynamo(restart)
         assert restarted.returncode == 0, restarted.stderr
         assert restarted.stdout.endswith("Worker/0 is ready\n")
