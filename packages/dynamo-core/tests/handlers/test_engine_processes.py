@@ -164,3 +164,14 @@ async def test_processes_that_die_with_the_thread_that_started_them_live_on() ->
         await asyncio.wait_for(deaths.told.get(), 1.0)
     assert process.poll() is None
     await deaths.processes.stop()
+
+
+async def test_of_several_that_are_gone_the_first_is_named() -> None:
+    """Whichever the kernel tells of first: what an engine's process had started dies with it."""
+    deaths = Deaths()
+    started = await deaths.processes.start(lambda: [child(SLEEP) for _ in range(5)])
+    for process in reversed(started):
+        process.kill()
+        process.wait(10)
+    assert (await asyncio.wait_for(deaths.told.get(), 10)).startswith(f"engine process {started[0].pid} (")
+    await deaths.processes.stop()

@@ -95,7 +95,8 @@ class EngineProcesses:
         self._on_death = on_death
         self._output = EngineOutput()
         self._known: list[psutil.Process] = []
-        self._watched: list[int] = []
+        self._watched: dict[int, str] = {}
+        """File descriptors of processes, and their names; whoever started one stands before it."""
         self._starting: asyncio.Future[Any] | None = None
         self._released = threading.Event()
         self._stopping = False
@@ -188,13 +189,15 @@ class EngineProcesses:
             with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
                 name = f"engine process {child.pid} ({child.name()})"
                 pidfd = os.pidfd_open(child.pid)
-                self._watched.append(pidfd)
-                loop.add_reader(pidfd, self._died, loop, pidfd, name)
+                self._watched[pidfd] = name
+                loop.add_reader(pidfd, self._died, loop, pidfd)
 
-    def _died(self, loop: asyncio.AbstractEventLoop, pidfd: int, name: str) -> None:
+    def _died(self, loop: asyncio.AbstractEventLoop, pidfd: int) -> None:
+        """Tell of the first one that is gone: those that it started go with it, and may be seen before."""
         loop.remove_reader(pidfd)
         if not self._stopping:
-            self._on_death(self._output.first_error() or f"{name} {_ending(pidfd)}")
+            gone = next(fd for fd in self._watched if _is_gone(fd))
+            self._on_death(self._output.first_error() or f"{self._watched[gone]} {_ending(gone)}")
 
 
 def _children() -> list[psutil.Process]:
@@ -205,6 +208,12 @@ def _children() -> list[psutil.Process]:
             if _RESOURCE_TRACKER not in " ".join(child.cmdline()):
                 found.append(child)
     return found
+
+
+def _is_gone(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _ending(pidfd: int) -> str:
