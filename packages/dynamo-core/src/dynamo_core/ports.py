@@ -16,6 +16,11 @@ ANYWHERE = "0.0.0.0"
 """Of `free_ports`: nobody has them at any of this machine's addresses."""
 
 
+def reached_at(host: str) -> str:
+    """Where this machine itself reaches what listens on `host`."""
+    return {ANYWHERE: "127.0.0.1", "::": "::1"}.get(host, host)
+
+
 def check_port(host: str, port: int, setting: str) -> None:
     """Raise `UserError` if nothing can listen on `host:port`; a port below 1 is not checked.
 

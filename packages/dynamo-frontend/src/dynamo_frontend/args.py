@@ -11,6 +11,7 @@ from pydantic import AfterValidator, WithJsonSchema
 from dynamo_core.args import ComponentSettings, RuntimeSettings, Settings, setting
 from dynamo_core.environment import Variable
 from dynamo_core.errors import UserError
+from dynamo_core.runtime.own_server import OwnServer
 from dynamo_core.runtime.variables import frontend_variables, runtime_variables
 from dynamo_frontend.routing import RoutingSettings, routing_problems
 
@@ -65,6 +66,11 @@ class FrontendSettings(HttpSettings, RoutingSettings, BatchSettings, ComponentSe
     def batch_input(self) -> Path | None:
         """The file of requests, if there is to be a batch."""
         return Path(self.input.removeprefix(BATCH)) if self.input.startswith(BATCH) else None
+
+    @property
+    def own_server(self) -> OwnServer:
+        """The HTTP server that this frontend will be."""
+        return OwnServer(self.http_host, self.http_port, is_tls=self.tls_cert_path is not None)
 
 
 def variables(settings: FrontendSettings) -> list[Variable]:

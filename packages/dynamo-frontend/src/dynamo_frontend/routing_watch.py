@@ -20,7 +20,6 @@ from dynamo_core.runtime import DistributedRuntime, Endpoint
 from dynamo_core.runtime.listing import Listing, Model, read_listing
 from dynamo_core.runtime.routing import KvRouting, Routing
 from dynamo_frontend.args import FrontendSettings
-from dynamo_frontend.own_server import ask
 from dynamo_frontend.routing import GLOBAL_NAMESPACE
 
 logger = logging.getLogger(__name__)
@@ -37,7 +36,7 @@ async def watching_frontend(runtime: DistributedRuntime, settings: FrontendSetti
     """Watch while the body serves HTTP."""
 
     async def instances() -> object:
-        answer = await asyncio.to_thread(ask, settings, "/health/runtime")
+        answer = await asyncio.to_thread(settings.own_server.ask, "/health/runtime")
         return sorted(instance["instance_id"] for instance in (answer or {}).get("instances", []))
 
     def serves(model: Model) -> bool:

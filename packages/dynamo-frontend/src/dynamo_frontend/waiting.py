@@ -14,7 +14,6 @@ from dynamo_core.errors import UserError
 from dynamo_core.runtime import DistributedRuntime
 from dynamo_core.runtime.listing import Listing, Model, read_default_folder, read_listing
 from dynamo_frontend.args import FrontendSettings
-from dynamo_frontend.own_server import ask
 from dynamo_frontend.routing import GLOBAL_NAMESPACE
 
 logger = logging.getLogger(__name__)
@@ -63,7 +62,7 @@ async def _watch(runtime: DistributedRuntime, settings: FrontendSettings) -> Non
 
 def _ready_models(settings: FrontendSettings) -> list[str] | None:
     """What `/health` answers; None if it does not."""
-    answer = ask(settings, "/health")
+    answer = settings.own_server.ask("/health")
     return None if answer is None else answer.get("models")
 
 

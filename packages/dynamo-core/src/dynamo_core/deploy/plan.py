@@ -20,7 +20,7 @@ from dynamo_core.deploy.graph import GraphConfig, Section
 from dynamo_core.deploy.placement import Wish, gpus_of, place
 from dynamo_core.deploy.process import Plan, Process
 from dynamo_core.errors import UserError
-from dynamo_core.ports import ANYWHERE, first_of, free_ports
+from dynamo_core.ports import ANYWHERE, first_of, free_ports, reached_at
 
 Ask = Callable[[str, str, Values, Mapping[str, str]], Awaitable[Description]]
 """Component, interpreter, its values and its environment → what `describe` answers."""
@@ -202,8 +202,7 @@ class _Part:
     def _url(self, key: str, ports: Mapping[str, int]) -> str:
         if key not in ports:
             return ""
-        anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-        host = anywhere.get(self._host(key), self._host(key))
+        host = reached_at(self._host(key))
         is_tls = key == "http-port" and self._value("tls-cert-path", None) is not None
         scheme = "https" if is_tls else "http"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{ports[key]}"

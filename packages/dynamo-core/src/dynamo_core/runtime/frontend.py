@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dynamo_core import environment
+from dynamo_core.runtime.own_server import OwnServer, Routes
 from dynamo_core.runtime.routing import Routing
 from dynamo_core.runtime.variables import frontend_variables
 
@@ -50,15 +52,19 @@ async def serve_frontend(runtime: DistributedRuntime, options: FrontendOptions) 
         migration_limit=options.migration_limit,
     )
     engine = await _core.make_engine(runtime.rust, arguments)
-    routes = [_core.FrontendRoute("GET", "/health", _health)]
+    server = OwnServer(options.http_host, options.http_port, is_tls=options.tls_cert_path is not None)
+    health = functools.partial(_health, Routes(server.is_open))
+    routes = [_core.FrontendRoute("GET", "/health", health)]
     running = asyncio.ensure_future(_core.run_input(runtime.rust, "http", engine, routes))
     await runtime.serve_until_stopped(running)
 
 
-def _health(context: Any) -> Any:
+def _health(routes: Routes, context: Any) -> Any:
     from dynamo import _core
 
     ready = context.serving_ready_display_names()
+    if not routes.lead_to(ready):
+        ready = []
     listed = context.model_display_names()
     body = {"status": "ready" if ready else "no model is ready", "models": ready}
     if waiting := sorted(set(listed) - set(ready)):
