@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+import urllib.parse
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from dynamo_core.runtime.listing.folder import EXPIRY
+from dynamo_core.runtime.presence import in_folder
 from dynamo_core.testing.processes import Running, Stack
 from dynamo_core.testing.servers import Etcd
 
@@ -102,3 +104,29 @@ def test_one_that_is_stopped_does_not_register_again(stack: Stack, etcd: Etcd) -
     assert worker.wait() == 0
     assert etcd.keys() == []
     assert "registered again" not in worker.output
+
+
+def test_a_model_that_vanishes_alone_comes_back(stack: Stack) -> None:
+    stack.frontend()
+    worker = stack.scripted("--component", "any-name_1")
+    stack.wait_ready()
+    names = entries(stack)
+    (name,) = names
+    assert in_folder(stack.discovery, urllib.parse.unquote(name), is_model=True)
+    (card,) = (path for path in stack.discovery.glob("v1/mdc/*") if not path.name.startswith("."))
+    card.unlink()
+    worker.wait_for_line("has registered again")
+    assert in_folder(stack.discovery, urllib.parse.unquote(name), is_model=True)
+    assert entries(stack) == names
+    stack.wait_ready()
+    ask(stack)
+
+
+def test_a_defect_in_the_watch_is_not_taken_for_a_lost_registration(
+    stack: Stack, component: Callable[..., Running]
+) -> None:
+    defective = component(stack, "defective.py")
+    assert defective.wait() == 1
+    assert "ZeroDivisionError: the defect" in defective.output
+    assert "Traceback" in defective.output
+    assert "no longer registered" not in defective.output

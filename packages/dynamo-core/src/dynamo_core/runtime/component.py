@@ -199,12 +199,12 @@ class Endpoint:
                 done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
                 if serving in done:
                     await serving
-                lost = stopping not in done and failure not in done
+                error = next((error for task in done if (error := task.exception()) is not None), None)
+                lost = error is None and stopping not in done and failure not in done
                 if lost:
                     self._runtime.stop()
                 else:
                     await self._leave()
-                error = failure.exception() if failure is not None and failure.done() else None
                 await self._drain(streams, error)
             await self._runtime.close()
             await serving
@@ -254,11 +254,14 @@ class Endpoint:
 
     async def _stay_registered(self, client: Any) -> None:
         own = self._rust.connection_id()
-        await stay_registered(
-            self.path,
-            lambda: not self._is_wanted or own in client.instance_ids(),
-            self._register_again,
-        )
+        entry = "/".join((self.component.namespace.name, self.component.name, self.name, f"{own:x}"))
+
+        def is_registered() -> bool:
+            return not self._is_wanted or (
+                own in client.instance_ids() and self._runtime.keeps(entry, is_model=self._card is not None)
+            )
+
+        await stay_registered(self.path, is_registered, self._register_again)
 
     async def _register_again(self) -> None:
         await self._rust.register_endpoint_instance()

@@ -21,6 +21,7 @@ from dynamo_core.runtime.component import Namespace
 from dynamo_core.runtime.egress import Coalescing
 from dynamo_core.runtime.lost import RegistrationLost, registration_lost
 from dynamo_core.runtime.parsers import check_parsers
+from dynamo_core.runtime.presence import in_folder
 from dynamo_core.runtime.reachable import check_servers, way_in
 from dynamo_core.runtime.variables import runtime_variables
 from dynamo_core.runtime.watches import check_watches
@@ -123,6 +124,14 @@ class DistributedRuntime:
     def can_lose_entries(self) -> bool:
         """Whether what vanishes from discovery may be put back; in Kubernetes the pod's readiness decides."""
         return self._settings.discovery_backend in ("file", "etcd")
+
+    def keeps(self, entry: str, *, is_model: bool) -> bool:
+        """Whether discovery itself has an instance's entries, where asking costs nothing: what the Rust
+        runtime believes comes from notices, and one that is missed does not come again."""
+        settings = self._settings
+        if settings.discovery_backend != "file":
+            return True
+        return in_folder(Path(settings.discovery_path), entry, is_model=is_model)
 
     @property
     def drain_timeout(self) -> float:

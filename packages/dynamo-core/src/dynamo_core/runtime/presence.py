@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
@@ -14,6 +16,16 @@ TIMEOUT = 3.0
 """Seconds that registering again may take."""
 PATIENCE = 5
 """Refusals in a row after which discovery has given this process up."""
+
+
+def in_folder(folder: Path, entry: str, *, is_model: bool) -> bool:
+    """Whether a discovery folder has the file of an instance, and that of its model.
+
+    `entry` is `namespace/component/endpoint/instance`, the instance in hexadecimal.
+    """
+    buckets = ("instances", "mdc") if is_model else ("instances",)
+    name = re.sub("[^A-Za-z0-9]", lambda character: f"%{ord(character[0]):02X}", entry)
+    return all((folder / "v1" / bucket / name).exists() for bucket in buckets)
 
 
 async def stay_registered(
