@@ -14,6 +14,7 @@ from dynamo_core.testing.pair_checks import request_for, tokens_of
 from dynamo_core.testing.parser_checks import ParserChecks
 from dynamo_core.testing.processes import Stack
 from dynamo_core.testing.tiny_model import decode
+from dynamo_sglang.base import unused_id
 
 COLOUR = {"temperature": 0.0, "guided_decoding": {"regex": "(red|green)"}}
 
@@ -22,6 +23,14 @@ class TestSglangParsers(ParserChecks):
     """The checks are core's; conftest.py says how to start SGLang."""
 
     by_priority = ("--enable-priority-scheduling",)
+
+
+@pytest.mark.parametrize("known", ["r", "r_0", "r-0"])
+def test_a_request_that_is_sent_again_gets_an_id_that_sglang_does_not_know(known: str) -> None:
+    assert unused_id("r", {"other", "r_1x"}) == "r"
+    first, second = unused_id("r", {known}), unused_id("r", {known})
+    assert first.startswith("r.")
+    assert len({first, second, "r"}) == 3
 
 
 @pytest.fixture(scope="module")

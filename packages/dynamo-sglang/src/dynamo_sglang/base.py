@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dynamo_core import environment
@@ -142,7 +143,9 @@ class SglangBase(BaseWorker):
         from dynamo_sglang.embed import embed
 
         about = self._about(request, context)
-        yield await embed(self.engine.tokenizer_manager, request, context.id(), about, limits=self.limits)
+        manager = self.engine.tokenizer_manager
+        rid = unused_id(context.id(), manager.rid_to_state)
+        yield await embed(manager, request, rid, about, limits=self.limits)
 
     def _about(self, request: Request | EmbeddingRequest, context: Context) -> dict[str, Any]:
         """What the engine is told about a request besides what its client asked for: the adapter that it is
@@ -160,7 +163,8 @@ class SglangBase(BaseWorker):
     ) -> AsyncIterator[AsyncGenerator[Mapping[str, Any], None]]:
         """What the engine says to one request, as long as the context lasts; then it is forgotten, finished
         or not."""
-        manager, rid = self.engine.tokenizer_manager, context.id()
+        manager = self.engine.tokenizer_manager
+        rid = unused_id(context.id(), manager.rid_to_state)
         about = self._about(request, context)
         if "lora_path" in about:
             arguments = choices_apart(arguments)  # SGLang counts one more than it has, and never unloads
@@ -182,6 +186,14 @@ class SglangBase(BaseWorker):
         await self.processes.stop(engine.shutdown if engine else None)
         self.kv_event_socket.close()
         self.metrics_folder.close()
+
+
+def unused_id(rid: str, known: Container[str]) -> str:
+    """An id like `rid` that SGLang does not know. A frontend that sends a request once more gives it its old
+    id, and SGLang knows that one until its scheduler has taken note of the end, which it may never do."""
+    if rid in known or f"{rid}_0" in known or f"{rid}-0" in known:
+        return f"{rid}.{secrets.token_hex(4)}"
+    return rid
 
 
 def _surfaces(model: ModelConfig) -> tuple[Surface, ...]:
