@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import openai
+
 from dynamo_core.testing.engine_checks import START_TIMEOUT, Case, complete
 from dynamo_core.testing.engines import EngineUnderTest
 from dynamo_core.testing.processes import Running, Stack
@@ -24,7 +26,11 @@ def serve_and_ask(stack: Stack, engine: EngineUnderTest, file: Path) -> str:
     serving = Running(command, dict(engine.env))
     stack.running.append(serving)
     stack.wait_ready(START_TIMEOUT)
-    text: str = complete(stack, Case("graph", PROMPT, max_tokens=8)).choices[0].text
+    try:
+        text: str = complete(stack, Case("graph", PROMPT, max_tokens=8)).choices[0].text
+    except openai.OpenAIError as error:
+        error.add_note(serving.output)
+        raise
     assert serving.stop(timeout=60) == 0, serving.output
     return text
 
