@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -25,7 +26,10 @@ def test_who_publishes_kv_events(stack: Stack, backend: str, request: pytest.Fix
         flags = etcd.flags
     for worker in [stack.scripted(*flags, "--kv-events"), stack.scripted(*flags)]:
         worker.wait_for_line("is ready")
-    listing = listing_of(*flags)
+    deadline = time.monotonic() + 10
+    while not (listing := listing_of(*flags)).publishers:  # the Rust side makes this entry in its own time
+        assert time.monotonic() < deadline, listing
+        time.sleep(0.02)
     assert len(listing.models) == 2
     (publisher,) = listing.publishers
     assert publisher.path == "dynamo.scripted.generate"
