@@ -129,9 +129,7 @@ class TestSglangPair(PairChecks):
         finally:
             scheduler.resume()
         assert isinstance(asking.outcome, openai.APIStatusError), asking.outcome
-        # Nobody tries again, since waiting once more would not help; on a machine so busy that the prefill
-        # worker's heartbeat is missed, too, it is taken for gone.
-        assert asking.outcome.status_code in (503, 504), asking.outcome
+        assert asking.outcome.status_code == 500  # waiting once more would not help, so nobody tries again
         assert complete(pair.stack, GREEDY[0])
 
     def test_a_prefill_worker_that_dies_before_the_transfer_ends_the_request(self, pair: Pair) -> None:

@@ -53,7 +53,7 @@ class CannotConnect(RequestError):
 
 
 class ConnectionTimeout(RequestError):
-    """A connection or a request took too long."""
+    """A connection or a request took too long: frontends move the request, as above; HTTP 504 in the end."""
 
 
 class Cancelled(RequestError):

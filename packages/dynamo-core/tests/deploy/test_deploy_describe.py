@@ -83,6 +83,7 @@ def test_a_file(tmp_path: Path) -> None:
         "namespace": "mine",
         "name": "own",
         "resources": {"gpu": 1},
+        "container": {},
         "replicas": 1,
         "ready_port": "status_port",
         "role": "",

@@ -36,6 +36,7 @@ def test_describe_is_plain_data() -> None:
         "namespace": "dynamo",
         "name": "worker",
         "resources": {"gpu": 2, "memory": "8Gi"},
+        "container": {},
         "replicas": 3,
         "ready_port": "status_port",
         "role": "",

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,8 @@ Worker:
 """,
     )
     frontend, *workers = plan.processes
-    assert frontend == Process(
+    assert frontend.deployment["role"] == "frontend"
+    assert replace(frontend, deployment={}) == Process(
         "Frontend/0",
         (
             PYTHON,
@@ -114,6 +116,7 @@ Worker:
         ready_url="http://localhost:8001/health",
         address="http://localhost:8001",
         drain_timeout=30.0,
+        ready_key="http-port",
     )
     assert [worker.name for worker in workers] == ["Worker/0", "Worker/1"]
     for number, worker in enumerate(workers):

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
-from dynamo_core.errors import ConnectionTimeout, Disconnected, InvalidArgument, RequestError, Unknown
+from dynamo_core.errors import Disconnected, InvalidArgument, RequestError, Unknown
 
 _CLIENT_NAMES = {
     "max_new_tokens": "max_tokens",
@@ -44,11 +44,11 @@ def engine_errors() -> Iterator[None]:
 def abort_error(reason: Mapping[str, Any]) -> RequestError | None:
     """What to raise for an "abort" of the scheduler's own making: `InvalidArgument` for a bad request,
     `Disconnected` where the engine is too busy or has lost the other half of its pair, and other workers
-    may take it; `ConnectionTimeout`, which nobody tries again, where it has waited long enough for the other
-    half. None for the others: a request that was aborted from outside has no status, a failure inside the
-    engine has another one."""
+    may take it; `Unknown`, the one that frontends do not try again, where it has waited long enough for the
+    other half. None for the others: a request that was aborted from outside has no status, a failure inside
+    the engine has another one."""
     if match := _NOT_HANDED_OVER.match(reason.get("message") or ""):
-        kind = ConnectionTimeout if "timed out" in match[1] else Disconnected
+        kind = Unknown if "timed out" in match[1] else Disconnected
         return kind(f"the KV cache was not handed over by the prefill to the decode worker{match[1]}")
     match reason.get("status_code"):
         case HTTPStatus.BAD_REQUEST:

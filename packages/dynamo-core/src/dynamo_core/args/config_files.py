@@ -16,8 +16,20 @@ from dynamo_core.args.suggest import with_hint
 from dynamo_core.errors import UserError
 
 COMMON = "Common"
-RESERVED = ("component", "name", "python", "replicas", "resources", "restart", "start-timeout", "env")
-"""Keys of a section that `dynamo serve` reads; the component itself does not, but for the name."""
+CONTAINER = "container"
+"""A key of a section or of Common that only targets of `dynamo render` read."""
+RESERVED = (
+    "component",
+    "name",
+    "python",
+    "replicas",
+    "resources",
+    "restart",
+    "start-timeout",
+    "env",
+    CONTAINER,
+)
+"""Keys of a section that the commands for whole graphs read; the component itself reads the name only."""
 DISCOVERY_NAME = "component"
 """The setting that `name` of a section gives, as `component` is the module there."""
 
@@ -91,7 +103,8 @@ def _sections(path: str, module: str) -> tuple[dict[str, Entry], dict[str, Entry
         raise UserError(
             f"{path}:{entry.line}: {COMMON} must be a section of keys, found {kind_of(entry.value)}"
         )
-    return entry.children, _own_section(path, tree, module)
+    common = {key: value for key, value in entry.children.items() if key != CONTAINER}
+    return common, _own_section(path, tree, module)
 
 
 def located(

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from dynamo_core.args.config_files import CONTAINER
 from dynamo_core.args.engine_parser import EngineParser
 from dynamo_core.args.engine_words import is_switch, key_of
 from dynamo_core.args.help import action_help
@@ -106,7 +107,8 @@ def serve_file_schema(components: Mapping[str, Mapping[str, Any]]) -> dict[str, 
                 "type": "object",
                 "properties": {
                     k: rules[0] if len(rules) == 1 else {"anyOf": rules} for k, rules in common.items()
-                },
+                }
+                | {CONTAINER: _container()},
                 "additionalProperties": False,
             }
         },
@@ -119,9 +121,23 @@ def serve_file_schema(components: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     }
 
 
+def _container() -> dict[str, Any]:
+    """Its fields are checked where they are read: any of them may be a reference to the environment."""
+    from dynamo_core.deploy.container import Container
+
+    keys = [name.replace("_", "-") for name in Container.model_fields]
+    return {
+        "type": "object",
+        "description": "What only targets of `dynamo render` read.",
+        "properties": dict.fromkeys(keys, True),
+        "additionalProperties": False,
+    }
+
+
 def _if_component(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    properties = {**RESERVED_KEYS, CONTAINER: _container(), **schema["properties"]}
     is_it = {"properties": {"component": {"const": name}}, "required": ["component"]}
-    return {"if": is_it, "then": {**schema, "properties": {**RESERVED_KEYS, **schema["properties"]}}}
+    return {"if": is_it, "then": {**schema, "properties": properties}}
 
 
 RESERVED_KEYS: dict[str, Any] = {

@@ -12,6 +12,7 @@ from dynamo_core import __version__
 COMMANDS = {
     "run": "Start an engine and what it needs in one line: dynamo run in=http out=vllm MODEL.",
     "serve": "Start all components of a graph on this machine.",
+    "render": "Write a graph as Kubernetes objects, a compose file, systemd units, …",
     "restart": "Restart processes of a running graph, one after the other.",
     "stop": "Stop running graphs.",
     "logs": "Print what a graph in the background has written.",

@@ -45,6 +45,9 @@ class BaseDeployment:
     name: ClassVar[str]
     resources: ClassVar[Mapping[str, int | str]] = {}
     """Per replica: `gpu` as a count, `cpu` and `memory` as Kubernetes quantities."""
+    container: ClassVar[Mapping[str, Any]] = {}
+    """What a cluster is told, by field of `dynamo_core.deploy.container.Container`; `container:` of a serve
+    file overrides it key by key."""
     replicas: ClassVar[int] = 1
     ready_port: ClassVar[str] = "status_port"
     """The setting with the port whose `/health` answers 200 once this component is ready."""
@@ -58,6 +61,10 @@ class BaseDeployment:
             raise TypeError(
                 f"{cls.__qualname__}.resources has {sorted(unknown)}; known are {', '.join(RESOURCES)}"
             )
+        if cls.container:
+            from dynamo_core.deploy.container import check_declared
+
+            check_declared(cls.container, f"{cls.__qualname__}.container")
 
     @classmethod
     def check_attributes(cls, settings: Collection[str], *, has_engine: bool) -> None:
@@ -98,6 +105,7 @@ class BaseDeployment:
             "namespace": cls.namespace,
             "name": cls.name,
             "resources": dict(cls.resources),
+            "container": dict(cls.container),
             "replicas": cls.replicas,
             "ready_port": cls.ready_port,
             "role": cls.role,

@@ -14,6 +14,7 @@
       start-timeout: 900          # optional: seconds until it must be ready
       resources: {gpu: 1}         # of each replica
       env: {HF_HOME: /models}
+      container: {image: …}       # optional: what only targets of `dynamo render` read; see docs/targets.md
       max-model-len: 4096         # the engine's own flags, same names
 
 Paths of components and interpreters are relative to the file.
@@ -24,7 +25,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -32,6 +33,7 @@ import yaml
 
 from dynamo_core.args.config_files import (
     COMMON,
+    CONTAINER,
     DISCOVERY_NAME,
     RESERVED,
     check_sections,
@@ -41,6 +43,7 @@ from dynamo_core.args.config_files import (
 from dynamo_core.args.files import NO_VALUE, Entry, read_yaml
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.suggest import nearest
+from dynamo_core.deploy.container import Keys, keys_of
 from dynamo_core.deploy.objects import REFERENCE, Tree, load_graph
 from dynamo_core.deploy.restarts import WHENS, When
 from dynamo_core.errors import UserError
@@ -67,6 +70,8 @@ class Section:
     """When a process that has ended is started again; as for the whole graph if None."""
     start_timeout: float | None = None
     """Seconds until it must be ready; as for the whole graph if None."""
+    container: Mapping[str, Located] = field(default_factory=dict)
+    """What only a cluster is told, by field of `Container`; that of Common included."""
     problems: tuple[str, ...] = ()
     """What is wrong with these keys; told together with what the component itself refuses."""
 
@@ -125,10 +130,11 @@ def read_graph(source: Path | str, overrides: Sequence[str] = (), files: Sequenc
 def configure(source: str, base: Path, tree: Tree, problems: list[str]) -> GraphConfig:
     """A tree of sections as a graph; paths in it are relative to `base`. Raises `UserError`."""
     common = tree.pop(COMMON, {})
+    container = _container(common, problems, COMMON)
     sections = []
     for name, values in tree.items():
         try:
-            sections.append(_section(source, base, name, values))
+            sections.append(_section(source, base, name, values, container))
         except UserError as error:
             problems.append(str(error))
     if not sections and not problems:
@@ -179,7 +185,7 @@ def _override(tree: Tree, words: Sequence[str]) -> list[str]:
             continue
         origin = Origin("flag", f"--{section}.{key}")
         try:
-            structured = key in RESERVED or text.startswith(("[", "{"))
+            structured = key.partition(".")[0] in RESERVED or text.startswith(("[", "{"))
             value = yaml.safe_load(text) if structured else _SWITCHES.get(text, text)
             present = tree.setdefault(section, {}).get(key)
             if present and present.origin == origin and present.value != value:
@@ -190,7 +196,20 @@ def _override(tree: Tree, words: Sequence[str]) -> list[str]:
     return problems
 
 
-def _section(source: str, base: Path, name: str, values: dict[str, Located]) -> Section:
+def _container(values: dict[str, Located], problems: list[str], where: str) -> dict[str, Located]:
+    """Take `container:` and `container.KEY` out of the values."""
+    found: dict[str, Located] = {}
+    if CONTAINER in values:
+        found = keys_of(values.pop(CONTAINER), problems, where)
+    prefix = f"{CONTAINER}."
+    for key in [key for key in values if key.startswith(prefix)]:
+        found[key.removeprefix(prefix).replace("-", "_")] = values.pop(key)
+    return found
+
+
+def _section(source: str, base: Path, name: str, values: dict[str, Located], common: Keys) -> Section:
+    problems: list[str] = []
+    container = {**common, **_container(values, problems, name)}
     reserved = {key: values.pop(key) for key in RESERVED if key in values}
     if "component" not in reserved:
         where = next((located.origin for located in values.values()), source)
@@ -206,7 +225,6 @@ def _section(source: str, base: Path, name: str, values: dict[str, Located]) -> 
         )
     python = reserved.get("python")
     env = reserved.get("env")
-    problems: list[str] = []
     if "name" in reserved:
         values[DISCOVERY_NAME] = reserved["name"]
     return Section(
@@ -220,6 +238,7 @@ def _section(source: str, base: Path, name: str, values: dict[str, Located]) -> 
         start_timeout=_start_timeout(reserved.get("start-timeout"), problems),
         env=_environment(env, problems),
         env_origin=env.origin if env else None,
+        container=container,
         problems=tuple(problems),
     )
 

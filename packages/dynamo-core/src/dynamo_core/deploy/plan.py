@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 from dynamo_core.args.engine_words import as_words
+from dynamo_core.args.origins import Located
 from dynamo_core.args.parser import Values
 from dynamo_core.args.suggest import with_hint
 from dynamo_core.deploy.asking import run
 from dynamo_core.deploy.checks import check_graph, meeting_point
+from dynamo_core.deploy.container import Container, container_of, declared
 from dynamo_core.deploy.deployment import RESOURCES
 from dynamo_core.deploy.describe import Described, Description, describe
 from dynamo_core.deploy.gpus import VISIBLE, Inventory, visible_gpus
 from dynamo_core.deploy.graph import GraphConfig, Section
 from dynamo_core.deploy.placement import Wish, gpus_of, place
 from dynamo_core.deploy.process import Plan, Process
+from dynamo_core.deploy.site import HERE, Site
 from dynamo_core.errors import UserError
 from dynamo_core.ports import ANYWHERE, first_of, free_ports, reached_at
 
@@ -27,6 +31,8 @@ Ask = Callable[[str, str, Values, Mapping[str, str]], Awaitable[Description]]
 PORTS_OF_RANKS = ("kv-transfer-port",)
 """Settings with the first of as many ports in a row as the engine has data-parallel ranks. Core does not know
 how many these are; there is a GPU for each at least, so that none has another one's port."""
+ADDRESS = "rpc-host"
+"""The setting with the address at which others reach a component."""
 ASKED_AT_ONCE = 4
 """Components; an engine's import takes a core and some hundred megabytes."""
 
@@ -37,25 +43,33 @@ def make_plan(
     ask: Ask = describe,
     ports: Iterator[int] | None = None,
     inventory: Callable[[], Inventory] = visible_gpus,
+    site: Site = HERE,
 ) -> Plan:
     """Work out every process of a graph. Raises `UserError` with all the problems found.
 
     `ask` describes a component in an interpreter, `ports` gives free ones, `inventory` tells what
-    GPUs there are, if some are wanted.
+    GPUs there are, if some are wanted; neither is asked for a `site` elsewhere.
     """
     problems: list[str] = []
+    graph = site.informed(graph)
     descriptions = describe_all(graph, problems, ask=ask)
     known = [section for section in graph.sections if section.name in descriptions]
     problems += check_graph({section.name: descriptions[section.name] for section in known})
     parts = [_Part.of(section, descriptions[section.name], problems) for section in known]
-    _check_ports_given(parts, problems)
-    taken = {port.number for part in parts for port in part.ports if port.number > 0}
-    free = (port for port in ports or free_ports(ANYWHERE) if port not in taken)
+    if not site.has_own_network:
+        _check_ports_given(parts, problems)
     warnings = [f"{name}: {warning}" for name, d in descriptions.items() for warning in d.warnings]
-    gpus = _place(parts, problems, warnings, inventory)
+    gpus = _place(parts, problems, warnings, inventory) if site.is_here else {}
+    counts = {} if site.is_here else _count_gpus(parts, problems, site)
     if problems:
         raise UserError("\n".join(problems))
-    processes = [process for part in parts for process in part.processes(free, gpus.get(part.name, []))]
+    if ports is None:
+        ports = count(site.first_port) if site.first_port else free_ports(ANYWHERE)
+    shared = _free_ports(parts, ports)
+    processes: list[Process] = []
+    for part in parts:
+        planned = part.processes(shared, gpus.get(part.name, []), site)
+        processes += (replace(process, gpu_count=counts.get(part.name, 0)) for process in planned)
     return Plan(
         graph.source,
         tuple(processes),
@@ -100,7 +114,8 @@ def _unknown_common(graph: GraphConfig, descriptions: Collection[Description]) -
     return [
         with_hint(f"{located.origin}: unknown key {key!r}", key, settings)
         for key, located in graph.common.items()
-        if settings and not failed and key not in known  # without settings nobody can tell
+        # Without settings nobody can tell, and what a target tells is for whoever knows it.
+        if settings and not failed and key not in known and located.origin.kind != "derived"
     ]
 
 
@@ -126,6 +141,7 @@ class _Part:
     words: Sequence[str]
     ports: Sequence[_Port]
     secrets: Mapping[str, str] = field(repr=False)
+    container: Container
 
     @classmethod
     def of(cls, section: Section, description: Description, problems: list[str]) -> _Part:
@@ -150,6 +166,7 @@ class _Part:
                 for described in description.settings.values()
                 if described.is_secret and described.origin.kind in ("file", "flag", "deployment")
             },
+            container_of(container_keys(section, description), problems, section.name),
         )
 
     @property
@@ -166,11 +183,17 @@ class _Part:
         key = str(self.description.deployment.get("ready_port", "")).replace("_", "-")
         return key if key in self.description.settings and not self.is_foreground else ""
 
-    def processes(self, free: Iterator[int], gpus: Sequence[tuple[str, ...]]) -> Iterator[Process]:
-        """A process for each replica; ports that nobody has chosen are taken from `free`."""
+    def processes(
+        self, free: Iterator[int], gpus: Sequence[tuple[str, ...]], site: Site
+    ) -> Iterator[Process]:
+        """A process for each replica, or one for all of them if nothing tells them apart; ports that nobody
+        has chosen are taken from `free`, where they share a network."""
         program = self.section.component
         start = (self.section.python, *([program] if program.endswith(".py") else ["-m", program]))
-        for index in range(self.replicas):
+        is_one = site.is_alike and bool(self.replicas)
+        for index in range(1 if is_one else self.replicas):
+            if site.has_own_network:
+                free = _free_ports([self], count(site.first_port))
             words, ports = list(self.words), {}
             for port in self.ports:
                 ports[port.key] = port.number if port.number > 0 else first_of(port.count, free)
@@ -178,11 +201,14 @@ class _Part:
                     words = [*_without(words, port.key), f"--{port.key}", str(ports[port.key])]
             devices = gpus[index] if index < len(gpus) else ()
             if devices:
-                words = [*_without(words, "gpus"), "--gpus", ",".join(devices)]
+                words = _without(words, "gpus")
+                words += [] if site.has_own_devices else ["--gpus", ",".join(devices)]
+            if site.addresses is not None and self._is_default(ADDRESS):
+                words = [*_without(words, ADDRESS), f"--{ADDRESS}", next(site.addresses)]
             ready_url = self._url(self.ready_key, ports)
             is_for_clients = self.ready_key not in ("", "status-port")
             yield Process(
-                name=f"{self.name}/{index}",
+                name=self.name if is_one else f"{self.name}/{index}",
                 argv=(*start, *words),
                 env=self.section.env,
                 resources=self.resources,
@@ -197,7 +223,15 @@ class _Part:
                 start_timeout=self.section.start_timeout,
                 restart=self.section.restart,
                 secrets=self.secrets,
+                replicas=self.replicas if is_one else 1,
+                ready_key=self.ready_key,
+                deployment=self.description.deployment,
+                container=self.container,
             )
+
+    def _is_default(self, key: str) -> bool:
+        described = self.description.settings.get(key)
+        return described is not None and described.origin.kind == "default"
 
     def _url(self, key: str, ports: Mapping[str, int]) -> str:
         if key not in ports:
@@ -214,6 +248,18 @@ class _Part:
     def _value(self, key: str, default: Any) -> Any:
         described = self.description.settings.get(key)
         return default if described is None else described.value
+
+
+def container_keys(section: Section, description: Description) -> dict[str, Located]:
+    """Every key of a section's `container:` with its source."""
+    own = declared(description.deployment.get("container", {}), f"class Deployment of {section.component}")
+    return {**own, **section.container}
+
+
+def _free_ports(parts: Sequence[_Part], ports: Iterator[int]) -> Iterator[int]:
+    """Those that nobody has chosen."""
+    taken = {port.number for part in parts for port in part.ports if port.number > 0}
+    return (port for port in ports if port not in taken)
 
 
 def _ports(description: Description) -> list[_Port]:
@@ -269,6 +315,20 @@ def _place(
             if gpu in holders:
                 warnings.append(f"{section}: GPU {gpu} is shared with {holders[gpu]}")
     return places
+
+
+def _count_gpus(parts: Sequence[_Part], problems: list[str], site: Site) -> dict[str, int]:
+    """How many devices each replica takes, by section, where a scheduler chooses them."""
+    found = {}
+    for part in parts:
+        if part.replicas and (wish := _wish(part, problems)):
+            found[part.name] = wish.count
+            if wish.gpus is not None:
+                problems.append(
+                    f"{part.name}: {wish.gpus_where}: gpus is {wish.gpus!r}, but {site.origin} chooses the "
+                    "devices itself\n  fix: leave gpus out and say how many, as resources: {gpu: 1}"
+                )
+    return found
 
 
 def _wish(part: _Part, problems: list[str]) -> Wish | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from dynamo_core.args.foreign import is_secret_variable
+from dynamo_core.deploy.container import Container
 from dynamo_core.deploy.restarts import When
 
 
@@ -43,6 +45,16 @@ class Process:
     """When it is started again after it has ended; as for the whole graph if None."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Settings that must not be seen in an argv, by environment variable."""
+    replicas: int = 1
+    """How many there are, alike to the last word; more than one only where each has a network of its own."""
+    gpu_count: int = 0
+    """How many devices it needs, where it is not for us to choose them."""
+    ready_key: str = ""
+    """The one of `ports` that tells whether it is ready."""
+    deployment: Mapping[str, Any] = field(default_factory=dict)
+    """What its deployment class says."""
+    container: Container = field(default_factory=Container)
+    """What only a cluster is told."""
 
     @property
     def section(self) -> str:

@@ -13,11 +13,11 @@ import pytest
 
 from dynamo_core.testing.engine_checks import CASES, START_TIMEOUT, Reference
 from dynamo_core.testing.engines import EngineUnderTest
-from dynamo_core.testing.plugin import stack
+from dynamo_core.testing.plugin import pytest_runtest_makereport, stack
 from dynamo_core.testing.processes import Stack
 from dynamo_core.testing.tiny_model import write_tiny_model, write_tiny_weights
 
-__all__ = ["EngineUnderTest", "reference", "served", "stack", "tiny_model"]
+__all__ = ["EngineUnderTest", "pytest_runtest_makereport", "reference", "served", "stack", "tiny_model"]
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,12 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import weakref
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import openai
 
@@ -51,6 +52,9 @@ END_TIMEOUT = 30.0
 class Running:
     """A process and everything it has written, line by line."""
 
+    known: ClassVar[weakref.WeakSet[Running]] = weakref.WeakSet()
+    """Those that somebody still refers to."""
+
     def __init__(self, argv: Sequence[str], env: dict[str, str] | None = None) -> None:
         self.argv = list(argv)
         self.lines: list[str] = []
@@ -66,6 +70,7 @@ class Running:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+        self.known.add(self)
 
     @property
     def pid(self) -> int:

@@ -1,0 +1,335 @@
+"""Every example as every target: the same components with the same words."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import yaml
+
+from dynamo_core.args.origins import Located, Origin
+from dynamo_core.deploy.gpus import Gpu, Inventory
+from dynamo_core.deploy.graph import GraphConfig, read_graph
+from dynamo_core.deploy.plan import make_plan
+from dynamo_core.deploy.process import Plan
+from dynamo_core.errors import UserError
+from dynamo_core.targets import Files, Rendering, find_target, target_names
+
+ROOT = Path(__file__).resolve().parents[1]
+GRAPHS = sorted(
+    path
+    for engine in ("vllm", "sglang", "trtllm", "mocker")
+    for path in (ROOT / "examples" / engine).glob("*.yaml")
+)
+SCHEMAS = Path(__file__).with_name("schemas")
+VERSIONS = ("1.31", "1.33", "1.34")
+"""Of Kubernetes; `preStop.sleep` is known to each."""
+OWN = """\
+import argparse
+
+from dynamo_core.args import DynamoFlexibleArgumentParser, Engine, GpuSettings
+from dynamo_core.args.engine import multiplied
+from dynamo_core.deploy import BaseDeployment
+
+
+class Deployment(BaseDeployment):
+    name = "own"
+    resources = {"gpu": 1}
+
+
+def build_parser():
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--tp", type=int)
+    return own
+
+
+def parser():
+    engine = Engine("Own", build_parser, gpus=lambda options: multiplied(options, "tp"))
+    return DynamoFlexibleArgumentParser(GpuSettings, Deployment, engine=engine)
+"""
+IN_IMAGES = ("compose", "kubernetes")
+
+
+def names_of(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+def graph_of(path: Path) -> GraphConfig:
+    return read_graph(path, ["--Common.container.image=registry.example/dynamo:1.0"])
+
+
+def eight_gpus() -> Inventory:
+    """A double: this machine has none."""
+    return Inventory(tuple(Gpu(str(index), f"GPU-{index}") for index in range(8)))
+
+
+def plan_of(graph: GraphConfig, target: str | None) -> Plan:
+    site = {} if target is None else {"site": find_target(target).site()}
+    return make_plan(graph, inventory=eight_gpus, **site)
+
+
+def rendered(graph: GraphConfig, target: str) -> Files:
+    return find_target(target).render(Rendering(plan_of(graph, target), "g", f"dynamo render {target}"))
+
+
+@pytest.fixture(scope="module", params=GRAPHS, ids=names_of)
+def graph(request: pytest.FixtureRequest) -> GraphConfig:
+    return graph_of(request.param)
+
+
+def options(words: list[str]) -> dict[str, str]:
+    """The flags of an argv; in none of these has one no value."""
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def commands(target: str, files: Files) -> Iterator[tuple[str, list[str]]]:
+    """The section and argv of each component as the files have them, read by each form's own rules."""
+    if target == "compose":
+        for name, service in yaml.safe_load(files["compose.yaml"])["services"].items():
+            yield name.rpartition("-")[0], [word.replace("$$", "$") for word in service["command"]]
+    elif target == "kubernetes":
+        for one in objects(files):
+            if one["kind"] == "Deployment":
+                spec = one["spec"]["template"]["spec"]["containers"][0]
+                yield one["metadata"]["labels"]["app.kubernetes.io/name"], spec["command"]
+    elif target == "procfile":
+        for line in files["Procfile"].splitlines()[2:]:
+            name, _, command = line.partition(": ")
+            script = 'printf "%s\\0" "$@"'
+            done = subprocess.run(
+                ["/bin/bash", "-c", command.replace("exec ", "set -- ", 1) + f"; {script}"],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            yield name.rpartition("-")[0], done.stdout.split("\0")[:-1]
+    elif target == "systemd":
+        for file, text in files.items():
+            if file.endswith(".service"):
+                (line,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
+                words = line.removeprefix("ExecStart=").strip('"').split('" "')
+                yield file.removeprefix("g-").rpartition("-")[0], [word.replace("%%", "%") for word in words]
+
+
+def objects(files: Files) -> list[dict[str, Any]]:
+    return [one for text in files.values() for one in yaml.safe_load_all(text)]
+
+
+@pytest.mark.parametrize("target", target_names())
+def test_every_target_starts_what_serve_starts(graph: GraphConfig, target: str) -> None:
+    """The same module with the same words, but for what the target's site tells, addresses, ports that were
+    chosen, and GPUs."""
+    told = {f"--{key}" for key in find_target(target).site().settings}
+    free = {*told, "--rpc-host", "--status-port", "--kv-transfer-port", "--gpus"}
+    local = {process.section.lower(): list(process.argv) for process in plan_of(graph, None).processes}
+    found = dict(commands(target, rendered(graph, target)))
+    assert found.keys() == local.keys()
+    for section, argv in found.items():
+        expected = local[section]
+        assert argv[0] == ("python" if target in IN_IMAGES else sys.executable)
+        assert argv[1:3] == expected[1:3]
+        mine, theirs = options(argv[3:]), options(expected[3:])
+        assert {k: v for k, v in mine.items() if k not in free} == {
+            k: v for k, v in theirs.items() if k not in free
+        }
+        site = find_target(target).site()
+        assert {k: v for k, v in mine.items() if k in told} == {
+            f"--{key}": str(value) for key, value in site.settings.items() if f"--{key}" in mine
+        }
+
+
+@pytest.mark.parametrize("target", target_names())
+def test_the_user_counts_more_than_the_target(target: str) -> None:
+    site = find_target(target).site()
+    graph = graph_of(ROOT / "examples" / "mocker" / "agg.yaml")
+    common = {key: Located(f"mine-{key}", Origin("file", "graph.yaml:2")) for key in site.settings}
+    informed = site.informed(GraphConfig(graph.source, {**graph.common, **common}, graph.sections))
+    assert {key: informed.common[key].value for key in site.settings} == {
+        key: f"mine-{key}" for key in site.settings
+    }
+    assert all(site.informed(graph).common[key].origin == site.origin for key in site.settings)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kubernetes_takes_every_object(graph: GraphConfig, version: str) -> None:
+    found = objects(rendered(graph, "kubernetes"))
+    assert {"Deployment", "Service", "NetworkPolicy", "Role"} <= {one["kind"] for one in found}
+    for one in found:
+        if one["kind"] != "CustomResourceDefinition":
+            kubernetes_validate.validate(one, version, strict=True)
+
+
+def test_compose_knows_every_key(graph: GraphConfig) -> None:
+    schema = yaml.safe_load((SCHEMAS / "compose-spec.schema.json").read_text())
+    jsonschema.validate(yaml.safe_load(rendered(graph, "compose")["compose.yaml"]), schema)
+
+
+def test_systemd_takes_every_unit(graph: GraphConfig, tmp_path: Path) -> None:
+    files = rendered(graph, "systemd")
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        ["/usr/bin/systemd-analyze", "verify", "--recursive-errors=no", *(tmp_path / name for name in files)],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture
+def with_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A graph of two workers of an engine that takes two GPUs each."""
+    (tmp_path / "own.py").write_text(OWN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return "Worker:\n  component: own\n  replicas: 2\n  tp: 2\n  container: {image: i}\n"
+
+
+def test_gpus(with_gpus: str, tmp_path: Path) -> None:
+    """Kubernetes is told how many; compose which, as two containers would otherwise have the same ones."""
+    (tmp_path / "graph.yaml").write_text(with_gpus)
+    graph = read_graph(tmp_path / "graph.yaml")
+    (deployment,) = [one for one in objects(rendered(graph, "kubernetes")) if one["kind"] == "Deployment"]
+    assert deployment["spec"]["replicas"] == 2
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": "2"}
+    services = yaml.safe_load(rendered(graph, "compose")["compose.yaml"])["services"]
+    devices = [s["deploy"]["resources"]["reservations"]["devices"][0] for s in services.values()]
+    assert [device["device_ids"] for device in devices] == [["0", "1"], ["2", "3"]]
+    for command in (container["command"], *(service["command"] for service in services.values())):
+        assert "--gpus" not in command
+
+
+class TestWhatCannotBeRendered:
+    """Every reason at once, each with component, setting, source and fix; no file is written."""
+
+    @staticmethod
+    def refused(folder: Path, target: str, text: str, *overrides: str) -> str:
+        file = folder / "graph.yaml"
+        file.write_text(text)
+        with pytest.raises(UserError) as caught:
+            rendered(read_graph(file, overrides), target)
+        return str(caught.value).replace(str(folder), "")
+
+    @pytest.mark.parametrize("target", IN_IMAGES)
+    def test_without_an_image(self, tmp_path: Path, target: str) -> None:
+        said = self.refused(tmp_path, target, "Frontend: {component: dynamo_frontend}\n")
+        assert said.startswith("Frontend: no image is given, and ")
+        assert "fix: give container: {image: REGISTRY/NAME:TAG}" in said
+
+    @pytest.mark.parametrize("target", IN_IMAGES)
+    def test_a_secret_that_nobody_has(self, tmp_path: Path, target: str) -> None:
+        text = "Worker: {component: dynamo_mocker.worker, model: m, env: {HF_TOKEN: hf_1234}}\n"
+        said = self.refused(tmp_path, target, text, "--Worker.container.image=i")
+        assert "Worker: HF_TOKEN would be in nobody's reach" in said
+        assert "as container: {secrets: {HF_TOKEN: SECRET/KEY}}" in said
+        assert "hf_1234" not in said
+
+    @pytest.mark.parametrize("target", IN_IMAGES)
+    def test_a_component_that_is_a_file_of_this_machine(self, tmp_path: Path, target: str) -> None:
+        source = ROOT / "packages/dynamo-mocker/src/dynamo_mocker/worker.py"
+        said = self.refused(
+            tmp_path, target, f"Worker: {{component: {source}, model: m, container: {{image: i}}}}\n"
+        )
+        assert f"Worker: its component is the file {source}, which no image has" in said
+
+    def test_gpus_that_the_cluster_chooses(self, with_gpus: str, tmp_path: Path) -> None:
+        said = self.refused(tmp_path, "kubernetes", f"{with_gpus}  gpus: 0,1,2,3\n")
+        assert "Worker: /graph.yaml:6: gpus is '0,1,2,3', but target kubernetes chooses the devices" in said
+        assert "fix: leave gpus out and say how many" in said
+
+    @pytest.mark.parametrize(
+        ("written", "named"),
+        [
+            ("{imgae: i}", "/graph.yaml:4: unknown key container.imgae; did you mean image?"),
+            ("{image: a b}", "/graph.yaml:4: container.image 'a b' is not what it takes"),
+            (
+                "{secrets: {TOKEN: hf_1234}}",
+                "container.secrets is not what it takes\n  fix: give a variable's",
+            ),
+            ("{volumes: {models: claim:m}}", "container.volumes {'models': 'claim:m'} is not what it takes"),
+            ("{volumes: {/models: models}}", "with claim:NAME, host:/PATH, memory or scratch"),
+            ("{shared-memory: lots}", "container.shared-memory 'lots' is not what it takes"),
+            ("image", "container must be a mapping, found 'image'"),
+        ],
+    )
+    @pytest.mark.parametrize("where", ["Common", "Worker"])
+    def test_a_container_that_is_none(self, tmp_path: Path, where: str, written: str, named: str) -> None:
+        lines = {"Common": "\n", "Worker": "\n  component: dynamo_mocker.worker\n  model: m\n"}
+        lines["Worker"] = "\n  component: dynamo_mocker.worker\n  model: m\n"
+        texts = {name: f"{name}:{keys}" for name, keys in lines.items() if name in ("Worker", where)}
+        if where == "Common":
+            texts["Common"] = "Common:\n  model: m\n\n"
+        texts[where] += f"  container: {written}\n"
+        said = self.refused(tmp_path, "kubernetes", "".join(texts.values()))
+        assert named in said
+        assert "hf_1234" not in said
+
+    def test_a_target_that_there_is_not(self) -> None:
+        with pytest.raises(UserError, match="there is no target 'kubernets'\n  fix: did you mean kubernetes"):
+            find_target("kubernets")
+
+
+def test_the_target_of_the_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "targets.md").read_text()
+    (source,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (declared,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "my_targets.py").write_text(source)
+    info = tmp_path / "my_targets-1.dist-info"
+    info.mkdir()
+    points = declared.replace('[project.entry-points."dynamo.targets"]', "[dynamo.targets]").replace('"', "")
+    (info / "entry_points.txt").write_text(points)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-targets\nVersion: 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "shell" in target_names()
+    files = rendered(graph_of(ROOT / "examples" / "mocker" / "agg.yaml"), "shell")
+    assert files["graph.sh"].count(" -m dynamo_") == 2
+
+
+class TestCommand:
+    GRAPH = str(ROOT / "examples" / "mocker" / "agg.yaml")
+    IMAGE = "--Common.container.image=i"
+
+    @staticmethod
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "dynamo_core.cli.main", "render", *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    def test_files_are_written(self, tmp_path: Path) -> None:
+        done = self.run("kubernetes", self.GRAPH, self.IMAGE, "--name", "mine", "-o", str(tmp_path / "out"))
+        assert (done.returncode, done.stderr) == (0, "")
+        written = sorted((tmp_path / "out").iterdir())
+        assert [path.name for path in written] == ["crd.yaml", "mine.yaml"]
+        assert sorted(done.stdout.split()) == [str(path) for path in written]
+        assert (
+            f"# Made by: dynamo render kubernetes {self.GRAPH} {self.IMAGE} --name" in written[1].read_text()
+        )
+
+    def test_what_a_target_tells_is_shown_with_its_source(self) -> None:
+        done = self.run("kubernetes", self.GRAPH, "--show-config")
+        assert done.returncode == 0
+        assert len(re.findall(r"discovery-backend += kubernetes +target kubernetes", done.stdout)) == 2
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["kubernets", GRAPH], "there is no target 'kubernets'\n  fix: did you mean kubernetes?"),
+            (["kubernetes", GRAPH, IMAGE, "--name", "A b"], "name 'A b' is none that hosts and Kubernetes"),
+            (["kubernetes", GRAPH], "Frontend: no image is given, and Kubernetes runs every component"),
+            (
+                ["kubernetes", GRAPH, IMAGE, "-o", "/dev/null/x"],
+                "cannot write to /dev/null/x: Not a directory",
+            ),
+        ],
+    )
+    def test_mistakes(self, words: list[str], said: str) -> None:
+        done = self.run(*words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
