@@ -50,6 +50,7 @@ def paused(processes: list[Running]) -> Iterator[None]:
 def test_a_folder_that_is_emptied_fills_again(stack: Stack) -> None:
     stack.frontend()
     worker = stack.scripted()
+    worker.wait_for_line("is ready")  # it has seen its own entry
     stack.wait_ready()
     names = entries(stack)
     for path in stack.discovery.glob("v1/*/*"):
@@ -81,6 +82,7 @@ def test_a_laptop_that_has_slept(stack: Stack) -> None:
 def test_keys_that_are_deleted_in_etcd_are_made_again(stack: Stack, etcd: Etcd) -> None:
     stack.frontend(*etcd.flags)
     worker = stack.scripted(*etcd.flags)
+    worker.wait_for_line("is ready")  # it has seen its own entry
     stack.wait_ready()
     keys = etcd.keys()
     etcd.delete("v1/")
@@ -109,6 +111,7 @@ def test_one_that_is_stopped_does_not_register_again(stack: Stack, etcd: Etcd) -
 def test_a_model_that_vanishes_alone_comes_back(stack: Stack) -> None:
     stack.frontend()
     worker = stack.scripted("--component", "any-name_1")
+    worker.wait_for_line("is ready")  # it has seen its own entry
     stack.wait_ready()
     names = entries(stack)
     (name,) = names
