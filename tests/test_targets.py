@@ -98,7 +98,8 @@ def commands(target: str, files: Files) -> Iterator[tuple[str, list[str]]]:
         for one in objects(files):
             if one["kind"] == "Deployment":
                 spec = one["spec"]["template"]["spec"]["containers"][0]
-                yield one["metadata"]["labels"]["app.kubernetes.io/name"], spec["command"]
+                words = [word.replace("$$(", "$(") for word in spec["command"]]
+                yield one["metadata"]["labels"]["app.kubernetes.io/name"], words
     elif target == "procfile":
         for line in files["Procfile"].splitlines()[2:]:
             name, _, command = line.partition(": ")
@@ -292,6 +293,39 @@ def test_the_target_of_the_documentation(tmp_path: Path, monkeypatch: pytest.Mon
     assert files["graph.sh"].count(" -m dynamo_") == 2
 
 
+def test_words_that_a_form_would_replace_stay_as_they_are(tmp_path: Path) -> None:
+    word = "$(POD_NAME) %h $X"
+    (tmp_path / "graph.yaml").write_text(
+        "Worker: {component: dynamo_mocker.worker, model: m, container: {image: i},\n"
+        f"  served-model-name: '{word}', env: {{SAY: '{word}'}}}}\n"
+    )
+    graph = read_graph(tmp_path / "graph.yaml")
+    (one,) = (one for one in objects(rendered(graph, "kubernetes")) if one["kind"] == "Deployment")
+    (container,) = one["spec"]["template"]["spec"]["containers"]
+    assert word.replace("$(", "$$(") in container["command"]
+    assert {"name": "SAY", "value": word.replace("$(", "$$(")} in container["env"]
+    assert container["command"][-1] == "$(POD_IP)"
+    (service,) = yaml.safe_load(rendered(graph, "compose")["compose.yaml"])["services"].values()
+    assert word.replace("$", "$$") in service["command"]
+    unit = rendered(graph, "systemd")["g-worker-0.service"]
+    assert f'"{word.replace("%", "%%").replace("$", "$$")}"' in unit
+    assert f'Environment="SAY={word.replace("%", "%%")}"' in unit
+
+
+def test_only_the_port_for_clients_is_open() -> None:
+    found = objects(rendered(graph_of(ROOT / "examples" / "mocker" / "agg.yaml"), "kubernetes"))
+    policies = [one["spec"] for one in found if one["kind"] == "NetworkPolicy"]
+    whole = {"app.kubernetes.io/part-of": "g"}
+    assert [policy["podSelector"]["matchLabels"] for policy in policies] == [
+        whole,
+        {**whole, "app.kubernetes.io/name": "frontend"},
+    ]
+    assert [policy["ingress"] for policy in policies] == [
+        [{"from": [{"podSelector": {"matchLabels": whole}}]}],
+        [{"ports": [{"port": 8000}]}],
+    ]
+
+
 class TestCommand:
     GRAPH = str(ROOT / "examples" / "mocker" / "agg.yaml")
     IMAGE = "--Common.container.image=i"
@@ -310,6 +344,22 @@ class TestCommand:
         assert (
             f"# Made by: dynamo render kubernetes {self.GRAPH} {self.IMAGE} --name" in written[1].read_text()
         )
+
+    @pytest.mark.parametrize(
+        "form", ["--Worker.env={{HF_TOKEN: {}}}", "--Worker.nats-server=nats://u:{}@h:1"]
+    )
+    def test_a_secret_of_the_command_line_stands_in_no_file(self, form: str) -> None:
+        secret = form.format("hf_12'34")
+        done = self.run("systemd", self.GRAPH, secret, "--Worker.request-plane=nats")
+        assert "hf_12" not in done.stdout + done.stderr
+        if done.returncode == 0:
+            assert "(hidden)" in done.stdout
+
+    def test_help_lists_every_target(self) -> None:
+        done = self.run("--help")
+        assert done.returncode == 0
+        lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+        assert {f"{name} {find_target(name).summary}" for name in target_names()} <= set(lines)
 
     def test_what_a_target_tells_is_shown_with_its_source(self) -> None:
         done = self.run("kubernetes", self.GRAPH, "--show-config")

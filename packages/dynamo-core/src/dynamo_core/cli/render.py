@@ -2,44 +2,42 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from dynamo_core.cli.config import show_graph
 from dynamo_core.cli.parser import OVERRIDES, CommandParser
-from dynamo_core.cli.serve import graph_name
+from dynamo_core.cli.serve import add_graph, graph_name
 from dynamo_core.deploy.describe import describe_quickly
 from dynamo_core.deploy.graph import GraphConfig, read_graph, split_overrides
 from dynamo_core.deploy.plan import make_plan
+from dynamo_core.deploy.process import Plan
 from dynamo_core.errors import UserError
 from dynamo_core.printing import emit, visible
 from dynamo_core.targets import Files, Rendering, Target, find_target, target_names
+from dynamo_core.targets.target import hidden_values
 
+HIDDEN = "(hidden)"
+_ENV = re.compile(r"--[\w-]+\.env")
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?")
 
 
-def build_parser() -> CommandParser:
-    """The flags of the command."""
-    lines = [f"  {name:<18} {find_target(name).summary}" for name in target_names()]
+def build_parser(*, with_targets: bool = False) -> CommandParser:
+    """The flags of the command; `with_targets` for its help, which imports all of them."""
+    lines = [f"  {name:<18} {_summary(name)}" for name in target_names()] if with_targets else []
     parser = CommandParser(
         "dynamo render",
-        "Write a graph as files for others to run. Each component gets the command line that dynamo serve "
-        "gives it, but for addresses, and for GPUs where somebody else chooses them.",
+        "Write a graph as files for others to run. Each component gets the command line that\n"
+        "dynamo serve gives it, but for addresses, and for GPUs where somebody else chooses them.",
         "targets:\n" + "\n".join(lines) + f"\n\n{OVERRIDES}",
     )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter  # a target a line
     parser.add_argument("target", metavar="TARGET", help="see below")
-    parser.add_argument("graph", metavar="GRAPH", help="a YAML file, or module:object of a Python graph")
-    parser.add_argument(
-        "-f",
-        "--file",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="a file like the graph's, whose keys replace those before; may be repeated",
-    )
+    add_graph(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="write files there; else print them")
     parser.add_argument("--name", help="of the graph; default: the file's")
     group = parser.add_argument_group("instead of rendering")
@@ -50,13 +48,13 @@ def build_parser() -> CommandParser:
 def main(argv: list[str]) -> int:
     """Run the command; returns the exit code."""
     words, overrides = split_overrides(argv)
-    options = build_parser().parse_args(words)
+    options = build_parser(with_targets=bool({"-h", "--help"} & set(words))).parse_args(words)
     target = find_target(options.target)
     graph = read_graph(options.graph, overrides, options.file)
     if options.show_config:
         return show_graph(target.site().informed(graph))
     name = check_name(options.name or graph_name(options.graph).lower().replace("_", "-"))
-    files = render(target, graph, name, shlex.join(["dynamo", "render", *argv]))
+    files = render(target, graph, name, argv)
     if options.output is None:
         _print(files)
     else:
@@ -74,14 +72,41 @@ def check_name(name: str) -> str:
     return name
 
 
-def render(target: Target, graph: GraphConfig, name: str, command: str) -> Files:
-    """The files of a target; prints what the user should know. Raises `UserError`."""
+def render(target: Target, graph: GraphConfig, name: str, argv: Sequence[str]) -> Files:
+    """The files of a target, asked for with the words `argv`; prints what the user should know.
+
+    Raises `UserError`.
+    """
     plan = make_plan(graph, ask=describe_quickly, site=target.site())
     for warning in plan.warnings:
         print(visible(f"dynamo render: warning: {warning}"), file=sys.stderr)
     for reason in plan.unchecked:
         print(visible(f"dynamo render: warning: engine flags not checked: {reason}"), file=sys.stderr)
-    return target.render(Rendering(plan, name, command))
+    return target.render(Rendering(plan, name, command_line(argv, plan)))
+
+
+def command_line(argv: Sequence[str], plan: Plan) -> str:
+    """The command on one line, as it may stand in a file: without values of secrets, and without `env`,
+    which is where people put them."""
+    secrets = {value for process in plan.processes for value in hidden_values(process)}
+    words: list[str] = []
+    for word in argv:
+        flag, has_value, _ = word.partition("=")
+        if _ENV.fullmatch(flag) and has_value:
+            word = f"{flag}={HIDDEN}"
+        elif words and _ENV.fullmatch(words[-1]):
+            word = HIDDEN
+        for secret in filter(None, secrets):
+            word = word.replace(secret, HIDDEN)
+        words.append(word)
+    return " ".join(shlex.join(["dynamo", "render", *words]).split())
+
+
+def _summary(name: str) -> str:
+    try:
+        return find_target(name).summary
+    except UserError as error:
+        return str(error)
 
 
 def _print(files: Files) -> None:

@@ -19,6 +19,13 @@ def build_parser() -> CommandParser:
         "together on Ctrl-C.",
         OVERRIDES,
     )
+    add_graph(parser)
+    add_flags(parser)
+    return parser
+
+
+def add_graph(parser: CommandParser) -> None:
+    """The graph and the files over it, for every command that reads one."""
     parser.add_argument("graph", metavar="GRAPH", help="a YAML file, or module:object of a Python graph")
     parser.add_argument(
         "-f",
@@ -29,8 +36,6 @@ def build_parser() -> CommandParser:
         metavar="FILE",
         help="a file like the graph's, whose keys replace those before; may be repeated",
     )
-    add_flags(parser)
-    return parser
 
 
 def main(argv: list[str]) -> int:

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from dynamo_core.args.config_files import CONTAINER
 from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.suggest import with_hint
-from dynamo_core.errors import UserError
 
 Word = Annotated[str, StringConstraints(min_length=1, pattern=r"^\S+$")]
 Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGTPE]|[KMGTPE]i)?$")]
@@ -92,11 +91,3 @@ def check_declared(values: Mapping[str, Any], where: str) -> None:
     container_of(declared(values, where), problems, where)
     if problems:
         raise TypeError("\n".join(problems))
-
-
-def missing_image(where: str, target: str) -> UserError:
-    return UserError(
-        f"{where}: no image is given, and {target} runs every component from one",
-        fix=f"give {CONTAINER}: {{image: REGISTRY/NAME:TAG}} in the section, or under Common for all; "
-        "`dynamo build` writes what makes one",
-    )

@@ -225,7 +225,6 @@ class _Part:
                 secrets=self.secrets,
                 replicas=self.replicas if is_one else 1,
                 ready_key=self.ready_key,
-                deployment=self.description.deployment,
                 container=self.container,
             )
 

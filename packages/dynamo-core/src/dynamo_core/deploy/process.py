@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from dynamo_core.args.foreign import is_secret_variable
 from dynamo_core.deploy.container import Container
@@ -51,8 +50,6 @@ class Process:
     """How many devices it needs, where it is not for us to choose them."""
     ready_key: str = ""
     """The one of `ports` that tells whether it is ready."""
-    deployment: Mapping[str, Any] = field(default_factory=dict)
-    """What its deployment class says."""
     container: Container = field(default_factory=Container)
     """What only a cluster is told."""
 

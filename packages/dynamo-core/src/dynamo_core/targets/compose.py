@@ -5,13 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import yaml
-
 from dynamo_core.deploy.plan import ADDRESS
 from dynamo_core.deploy.process import Process
 from dynamo_core.deploy.site import Site
 from dynamo_core.errors import UserError
-from dynamo_core.targets.image import PROBE, STOP_MARGIN, command_of, problems_of
+from dynamo_core.targets.image import PROBE, STOP_MARGIN, as_yaml, command_of, problems_of
 from dynamo_core.targets.target import Files, Rendering, Target, dashed, hidden_names, option_of
 
 NETWORK = "172.30.84"
@@ -47,7 +45,7 @@ class Compose(Target):
             "networks": {"graph": {"ipam": {"config": [{"subnet": f"{NETWORK}.0/24"}]}}},
             "volumes": {"discovery": {}, **volumes},
         }
-        text = yaml.safe_dump(graph, sort_keys=False, allow_unicode=True, width=110)
+        text = as_yaml([graph])
         return {"compose.yaml": rendering.header() + text}
 
 
@@ -70,8 +68,8 @@ def _service(process: Process) -> dict[str, Any]:
     service["volumes"] = [f"discovery:{DISCOVERY}", *_mounts(process)]
     if container.shared_memory:
         service["shm_size"] = container.shared_memory.replace("i", "").lower() + "b"
-    if scratch := [path for path, volume in container.volumes.items() if volume == "memory"]:
-        service["tmpfs"] = scratch
+    if in_memory := [path for path, volume in container.volumes.items() if volume == "memory"]:
+        service["tmpfs"] = in_memory
     if process.ready_key:
         service["healthcheck"] = _healthcheck(process)
     service["restart"] = _RESTARTS[process.restart]

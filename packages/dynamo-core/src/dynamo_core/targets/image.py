@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from dynamo_core.deploy.container import missing_image
+import yaml
+
 from dynamo_core.deploy.process import Plan, Process
 from dynamo_core.targets.target import hidden_names, refuse_foreground
 
 PROBE = "import urllib.request as u; u.urlopen('http://127.0.0.1:{port}/health', timeout=2)"
 STOP_MARGIN = 10
 """Seconds beyond the drain budget until what is left is killed."""
+
+
+def as_yaml(objects: Iterable[object]) -> str:
+    """Objects in one file."""
+    return "---\n".join(
+        yaml.safe_dump(one, sort_keys=False, allow_unicode=True, width=110) for one in objects
+    )
 
 
 def command_of(process: Process) -> list[str]:
@@ -23,7 +31,10 @@ def problems_of(plan: Plan, target: str) -> Iterator[str]:
     yield from refuse_foreground(plan, target)
     for section, process in {process.section: process for process in plan.processes}.items():
         if process.container.image is None:
-            yield str(missing_image(section, target))
+            yield (
+                f"{section}: no image is given, and {target} runs every component from one\n"
+                "  fix: give container: {image: REGISTRY/NAME:TAG} in the section, or under Common for all"
+            )
         if process.argv[1].endswith(".py"):
             yield (
                 f"{section}: its component is the file {process.argv[1]}, which no image has\n"

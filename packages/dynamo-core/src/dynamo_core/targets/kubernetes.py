@@ -11,23 +11,17 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import yaml
-
 from dynamo_core.deploy.process import Plan, Process
 from dynamo_core.deploy.site import Site
 from dynamo_core.errors import UserError
-from dynamo_core.targets.image import STOP_MARGIN, command_of, problems_of
+from dynamo_core.targets.image import STOP_MARGIN, as_yaml, command_of, problems_of
+from dynamo_core.targets.kubernetes_discovery import DISCOVERED, discovery_account, metadata_resource
 from dynamo_core.targets.target import Files, Rendering, Target, dashed, hidden_names, option_of
 
 Object = dict[str, Any]
 
 ADDRESS = "$(POD_IP)"
 """Kubernetes replaces it in an argv by the variable of this name, which each pod gets."""
-DISCOVERED = {
-    "nvidia.com/dynamo-discovery-backend": "kubernetes",
-    "nvidia.com/dynamo-discovery-enabled": "true",
-}
-"""Labels of the services whose EndpointSlices the runtime watches."""
 GRAPH, COMPONENT = "app.kubernetes.io/part-of", "app.kubernetes.io/name"
 GPU = "nvidia.com/gpu"
 LEAVING = 5
@@ -57,7 +51,7 @@ class Kubernetes(Target):
             files["crd.yaml"] = (
                 rendering.header()
                 + "# Only for a cluster that does not have it yet; Dynamo's operator brings its own.\n"
-                + as_yaml([_metadata_resource()])
+                + as_yaml([metadata_resource()])
             )
         return files
 
@@ -76,19 +70,11 @@ def cluster_site(name: str) -> Site:
     )
 
 
-def as_yaml(objects: Iterable[Object]) -> str:
-    """Objects in one file."""
-    dump = yaml.SafeDumper
-    return "---\n".join(
-        yaml.dump(one, Dumper=dump, sort_keys=False, allow_unicode=True, width=110) for one in objects
-    )
-
-
 def _objects(rendering: Rendering) -> Iterable[Object]:
     graph, plan = rendering.name, rendering.plan
     if _is_discovered(plan) and not all(process.container.service_account for process in plan.processes):
-        yield from _discovery_account(graph)
-    yield _network_policy(rendering)
+        yield from discovery_account(f"{graph}-discovery", _meta(graph, graph)["labels"])
+    yield from _network_policies(rendering)
     for process in plan.processes:
         yield _deployment(graph, process)
         yield _service(graph, process)
@@ -138,15 +124,14 @@ def _deployment(graph: str, process: Process) -> Object:
 def pod_spec(graph: str, process: Process) -> Object:
     """A pod for one replica."""
     container = process.container
+    looks = option_of(process, "discovery-backend") == "kubernetes"
+    account = container.service_account or (f"{graph}-discovery" if looks else None)
     spec: Object = {
-        "serviceAccountName": container.service_account or f"{graph}-discovery",
+        **({"serviceAccountName": account} if account else {"automountServiceAccountToken": False}),
         "terminationGracePeriodSeconds": int(LEAVING + process.drain_timeout + STOP_MARGIN),
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [main_container(process)],
     }
-    if option_of(process, "discovery-backend") != "kubernetes" and not container.service_account:
-        del spec["serviceAccountName"]
-        spec = {"automountServiceAccountToken": False, **spec}
     if container.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in container.image_pull_secrets]
     if container.node_selector:
@@ -164,7 +149,7 @@ def main_container(process: Process) -> Object:
     found: Object = {"name": "main", "image": container.image}
     if container.image_pull_policy:
         found["imagePullPolicy"] = container.image_pull_policy
-    found |= {"command": command_of(process), "env": list(_environment(process))}
+    found |= {"command": list(map(_literal, command_of(process))), "env": list(_environment(process))}
     if resources := _resources(process):
         found["resources"] = resources
     found["ports"] = [{"name": _port_name(key), "containerPort": port} for key, port in process.ports.items()]
@@ -173,6 +158,11 @@ def main_container(process: Process) -> Object:
     if mounts := [mount for _, mount in _volumes(process)]:
         found["volumeMounts"] = mounts
     return found
+
+
+def _literal(text: str) -> str:
+    """With what Kubernetes would replace kept as it is, but for the address of the pod."""
+    return text if text == ADDRESS else text.replace("$(", "$$(")
 
 
 def _environment(process: Process) -> Iterable[Object]:
@@ -187,7 +177,7 @@ def _environment(process: Process) -> Iterable[Object]:
     hidden = hidden_names(process)
     for name, value in process.env.items():
         if name not in hidden:
-            yield {"name": name, "value": value.replace("$(", "$$(")}
+            yield {"name": name, "value": _literal(value)}
     for name, secret in process.container.secrets.items():
         secret_name, _, key = secret.partition("/")
         yield {"name": name, "valueFrom": {"secretKeyRef": {"name": secret_name, "key": key}}}
@@ -264,72 +254,27 @@ def _disruption_budget(graph: str, process: Process) -> Object:
     }
 
 
-def _network_policy(rendering: Rendering) -> Object:
-    """Everyone reaches the frontends; everything else is among the pods of the graph, since the runtime's
-    own connections know no passwords."""
-    graph, plan = rendering.name, rendering.plan
-    ours = {"podSelector": {"matchLabels": {GRAPH: graph}}}
-    open_ports = sorted({p.ports[p.ready_key] for p in plan.processes if p.address})
-    ingress: list[Object] = [{"from": [ours]}]
-    if open_ports:
-        ingress.append({"ports": [{"port": port, "protocol": "TCP"} for port in open_ports]})
+def _network_policies(rendering: Rendering) -> Iterable[Object]:
+    """Everyone reaches the port of what is for clients; all else is among the pods of the graph, since the
+    runtime's own connections know no passwords."""
+    graph = rendering.name
+    ours = {GRAPH: graph}
+    yield _policy(_meta(graph, graph), ours, {"from": [{"podSelector": {"matchLabels": dict(ours)}}]})
+    for process in rendering.plan.processes:
+        if process.address:
+            selector = _selector(graph, process)
+            meta = _meta(graph, object_name(graph, process), selector)
+            yield _policy(meta, selector, {"ports": [{"port": process.ports[process.ready_key]}]})
+
+
+def _policy(meta: Object, selector: Mapping[str, str], rule: Object) -> Object:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": _meta(graph, graph),
+        "metadata": meta,
         "spec": {
-            "podSelector": {"matchLabels": {GRAPH: graph}},
+            "podSelector": {"matchLabels": dict(selector)},
             "policyTypes": ["Ingress"],
-            "ingress": ingress,
+            "ingress": [rule],
         },
-    }
-
-
-def _discovery_account(graph: str) -> Iterable[Object]:
-    name = f"{graph}-discovery"
-    rules = [
-        {
-            "apiGroups": ["discovery.k8s.io"],
-            "resources": ["endpointslices"],
-            "verbs": ["get", "list", "watch"],
-        },
-        {
-            "apiGroups": ["nvidia.com"],
-            "resources": ["dynamoworkermetadatas"],
-            "verbs": ["get", "list", "watch", "create", "update", "patch", "delete"],
-        },
-    ]
-    rbac = "rbac.authorization.k8s.io"
-    yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": _meta(graph, name)}
-    yield {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": _meta(graph, name), "rules": rules}
-    yield {
-        "apiVersion": f"{rbac}/v1",
-        "kind": "RoleBinding",
-        "metadata": _meta(graph, name),
-        "roleRef": {"apiGroup": rbac, "kind": "Role", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": name}],
-    }
-
-
-def _metadata_resource() -> Object:
-    group, plural = "nvidia.com", "dynamoworkermetadatas"
-    names = {
-        "kind": "DynamoWorkerMetadata",
-        "listKind": "DynamoWorkerMetadataList",
-        "plural": plural,
-        "singular": "dynamoworkermetadata",
-    }
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    schema = {"type": "object", "properties": {"spec": anything}}
-    version = {
-        "name": "v1alpha1",
-        "served": True,
-        "storage": True,
-        "schema": {"openAPIV3Schema": schema},
-    }
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {"group": group, "names": names, "scope": "Namespaced", "versions": [version]},
     }

@@ -50,10 +50,9 @@ def _service(rendering: Rendering, process: Process, target: str) -> str:
         for name, value in process.env.items()
         if name not in hidden_names(process)
     ]
-    if hidden := hidden_names(process):
-        path = f"%E/{rendering.name}/{dashed(process.name)}.env"
-        environment[:0] = [("# Make it, mode 600, with lines NAME", "VALUE for " + ", ".join(hidden))]
-        environment[1:1] = [("EnvironmentFile", path)]
+    hidden, path = hidden_names(process), f"%E/{rendering.name}/{dashed(process.name)}.env"
+    if hidden:
+        environment.insert(0, ("EnvironmentFile", path))
     unit = [("Description", f"{process.name} of the graph {rendering.name}"), ("PartOf", target)]
     service = [
         ("Type", "exec"),
@@ -66,9 +65,10 @@ def _service(rendering: Rendering, process: Process, target: str) -> str:
         ("KillMode", "mixed"),  # the component ends its own engine; SIGKILL at the end is for all
         ("TimeoutStopSec", f"{process.drain_timeout + STOP_MARGIN:g}"),
     ]
+    note = f"# Make {path}, mode 600: {', '.join(hidden)}\n" if hidden else ""
     return "\n".join(
         [
-            rendering.header() + _section("Unit", unit),
+            rendering.header() + note + _section("Unit", unit),
             _section("Service", service),
             _section("Install", [("WantedBy", target)]),
         ]

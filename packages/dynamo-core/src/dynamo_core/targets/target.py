@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import ClassVar
 
+from dynamo_core.args.foreign import is_secret_variable
 from dynamo_core.args.suggest import nearest
 from dynamo_core.deploy.process import Plan, Process
 from dynamo_core.deploy.site import Site
@@ -81,14 +82,6 @@ def _found() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
-def sections(plan: Plan) -> dict[str, list[Process]]:
-    """The processes of a plan by section, in order."""
-    found: dict[str, list[Process]] = {}
-    for process in plan.processes:
-        found.setdefault(process.section, []).append(process)
-    return found
-
-
 def dashed(name: str) -> str:
     """A name of ours as one that hosts, services and Kubernetes objects can have: `Worker/0` → `worker-0`."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
@@ -109,6 +102,9 @@ def option_of(process: Process, key: str) -> str:
 
 def hidden_names(process: Process) -> list[str]:
     """The variables whose values are in no file."""
-    from dynamo_core.args.foreign import is_secret_variable
+    return sorted({*process.secrets, *filter(is_secret_variable, process.env)})
 
-    return sorted({*process.secrets, *(name for name in process.env if is_secret_variable(name))})
+
+def hidden_values(process: Process) -> list[str]:
+    """What is in no file."""
+    return [*process.secrets.values(), *(v for name, v in process.env.items() if is_secret_variable(name))]
