@@ -19,6 +19,7 @@ from typing import Any
 import openai
 import pytest
 
+from dynamo_core.runtime.own_server import ROUTES, OwnServer
 from dynamo_core.testing.processes import Running, Stack
 
 MESSAGES: Any = [{"role": "user", "content": "hi"}]
@@ -75,8 +76,11 @@ def test_health_follows_the_models(stack: Stack) -> None:
     status, body = _first_answer(f"{stack.url}/health")
     assert (status, json.loads(body)) == (503, {"status": "no model is ready", "models": []})
 
+    server = OwnServer("127.0.0.1", stack.port)
+    assert not any(map(server.is_open, ROUTES))
     worker = stack.scripted()
     stack.wait_ready()
+    assert all(map(server.is_open, ROUTES))
     status, body = get(f"{stack.url}/health")
     assert (status, json.loads(body)) == (200, {"status": "ready", "models": ["scripted"]})
 
