@@ -346,14 +346,14 @@ class TestCommand:
         )
 
     @pytest.mark.parametrize(
-        "form", ["--Worker.env={{HF_TOKEN: '{}'}}", "--Worker.nats-server=nats://u:{}@h:1"]
+        "form", ["--Worker.env={{HF_TOKEN: '{}'}}", "--Common.nats-server=nats://u:{}@h:1"]
     )
     def test_a_secret_of_the_command_line_stands_in_no_file(self, form: str) -> None:
         secret = form.format("hf_12''34")
-        done = self.run("systemd", self.GRAPH, secret, "--Worker.request-plane=nats")
+        done = self.run("systemd", self.GRAPH, secret, "--Common.request-plane=nats")
         assert "hf_12" not in done.stdout + done.stderr
-        if done.returncode == 0:
-            assert "(hidden)" in done.stdout
+        assert done.returncode == 0, done.stderr
+        assert "(hidden)" in done.stdout
 
     def test_help_lists_every_target(self) -> None:
         done = self.run("--help")
