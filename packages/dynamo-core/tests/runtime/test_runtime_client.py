@@ -95,8 +95,8 @@ def test_both_endpoints_of_a_component_drain(stack: Stack, component: Start) -> 
             ("other", {"count": 15, "delay": 0.1}),
         )
     ]
-    for count in (5, 15):
-        worker.wait_for_line(f"^started {count}$")
+    for count in (5, 15):  # before that, a client gives up on whoever leaves, and may ask another one
+        worker.wait_for_line(f"^answers {count}$")
     worker.process.send_signal(signal.SIGTERM)
     for caller, count in zip(callers, (5, 15), strict=True):
         assert caller.wait() == 0, caller.output

@@ -37,6 +37,8 @@ class Handler:
             for number in range(request.get("count", 0)):
                 await asyncio.sleep(request.get("delay", 0.0))
                 yield number if "size" not in request else "x" * request["size"]
+                if number == 1:
+                    print("answers", request["count"], flush=True)
         except asyncio.CancelledError:
             self.cancelled.set()
             raise
