@@ -19,6 +19,7 @@ from dynamo_core.deploy.gpus import Gpu, Inventory
 from dynamo_core.deploy.graph import GraphConfig, read_graph
 from dynamo_core.deploy.plan import make_plan
 from dynamo_core.deploy.process import Plan
+from dynamo_core.deploy.site import HERE
 from dynamo_core.errors import UserError
 from dynamo_core.targets import Files, Rendering, find_target, target_names
 
@@ -54,6 +55,8 @@ def parser():
     engine = Engine("Own", build_parser, gpus=lambda options: multiplied(options, "tp"))
     return DynamoFlexibleArgumentParser(GpuSettings, Deployment, engine=engine)
 """
+PLANNED: dict[tuple[str, str], Plan] = {}
+"""The plans of examples by file and site; making one asks each component in a process of its own."""
 IN_IMAGES = ("compose", "kubernetes")
 
 
@@ -71,8 +74,13 @@ def eight_gpus() -> Inventory:
 
 
 def plan_of(graph: GraphConfig, target: str | None) -> Plan:
-    site = {} if target is None else {"site": find_target(target).site()}
-    return make_plan(graph, inventory=eight_gpus, **site)
+    site = HERE if target is None else find_target(target).site()
+    key = (graph.source, site.name)
+    if graph.source not in map(str, GRAPHS):
+        return make_plan(graph, inventory=eight_gpus, site=site)
+    if key not in PLANNED:
+        PLANNED[key] = make_plan(graph, inventory=eight_gpus, site=site)
+    return PLANNED[key]
 
 
 def rendered(graph: GraphConfig, target: str) -> Files:
