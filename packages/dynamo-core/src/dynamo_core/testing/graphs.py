@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import time
 from pathlib import Path
 
 import openai
@@ -11,6 +13,8 @@ from dynamo_core.testing.engine_checks import START_TIMEOUT, Case, complete
 from dynamo_core.testing.engines import EngineUnderTest
 from dynamo_core.testing.processes import Running, Stack
 
+LINES, WIDTH = 12, 200
+"""Of what is shown of the processes when a graph does not answer; a log of failures is short."""
 PROMPT = [10 + i % 80 for i in range(100)]
 
 
@@ -29,10 +33,33 @@ def serve_and_ask(stack: Stack, engine: EngineUnderTest, file: Path) -> str:
     try:
         text: str = complete(stack, Case("graph", PROMPT, max_tokens=8)).choices[0].text
     except openai.OpenAIError as error:
-        error.add_note(serving.output)
+        for note in (_complaints(serving), _registered(stack), f"asked again: {_asked_again(stack)}"):
+            error.add_note(note)
         raise
     assert serving.stop(timeout=60) == 0, serving.output
     return text
+
+
+def _complaints(serving: Running) -> str:
+    """What its processes have warned of."""
+    lines = [line for line in serving.lines if re.search(r"\b(WARN|WARNING|ERROR)\b", line)]
+    return "\n".join(line[:WIDTH] for line in lines[-LINES:])
+
+
+def _registered(stack: Stack) -> str:
+    """Who is in discovery, with the seconds since each entry was renewed."""
+    now = time.time()
+    files = [path for path in stack.discovery.rglob("*") if path.is_file()]
+    return "\n".join(f"{path.name[:WIDTH]}: {now - path.stat().st_mtime:.1f} s" for path in sorted(files))
+
+
+def _asked_again(stack: Stack) -> str:
+    started = time.monotonic()
+    try:
+        stack.client(max_retries=5).completions.create(model="tiny", prompt=PROMPT, max_tokens=8)
+    except openai.OpenAIError as error:
+        return f"{error} after {time.monotonic() - started:.1f} s"
+    return f"answered after {time.monotonic() - started:.1f} s"
 
 
 def _as_overrides(section: str, flags: tuple[object, ...]) -> list[str]:
