@@ -14,6 +14,7 @@ pytest_plugins = [
     "dynamo_core.testing.pair_checks",
     "dynamo_core.testing.adapter_checks",
     "dynamo_core.testing.embedding_checks",
+    "dynamo_core.testing.image_checks",
     "dynamo_core.testing.observed_checks",
     "dynamo_core.testing.parser_checks",
     "dynamo_core.testing.engine_plugin",

@@ -329,7 +329,6 @@ def test_what_a_pair_has() -> None:
     ("made", "told"),
     [
         (request(sampling={"use_beam_search": True}), ["use_beam_search"]),
-        (request(multi_modal_data={"image_url": [{"Url": "data:"}]}), ["multi_modal_data (image_url)"]),
         (request(sampling={"best_of": 3}), ["best_of", "3"]),
         (request(sampling={"n": 2, "best_of": 4}), ["best_of", "2", "4"]),
         (request(sampling={"length_penalty": 0.5}), ["length_penalty", "0.5"]),

@@ -19,14 +19,14 @@ from tensorrt_llm._transfer import PREFIX
 from dynamo_core.handlers.card import Role
 from dynamo_core.testing.engine_checks import Case, complete
 from dynamo_core.testing.engines import EngineUnderTest
-from dynamo_core.testing.pair_checks import LONG, PairChecks
+from dynamo_core.testing.pair_checks import LONG, IndependentDecodeChecks
 from dynamo_core.testing.processes import PORTS, Running, Stack
 from dynamo_core.testing.tiny_model import decode
 
 TRANSFER_MS = 3000
 
 
-class TestTrtllmPair(PairChecks):
+class TestTrtllmPair(IndependentDecodeChecks):
     """The checks are core's; conftest.py says how to start the workers."""
 
     def unreachable(self, params: Any) -> Any:

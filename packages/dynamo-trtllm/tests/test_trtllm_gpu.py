@@ -9,7 +9,7 @@ import pytest
 
 from dynamo_core.testing.engine_checks import GREEDY, START_TIMEOUT, Reference, complete
 from dynamo_core.testing.engines import EngineUnderTest
-from dynamo_core.testing.pair_checks import PairChecks
+from dynamo_core.testing.pair_checks import IndependentDecodeChecks
 from dynamo_core.testing.processes import Stack
 from dynamo_core.testing.tiny_model import decode
 
@@ -33,7 +33,7 @@ def test_a_worker_says_what_the_engine_says(
         assert answer == decode(reference[case.name][0]["token_ids"]), case.name
 
 
-class TestTrtllmPair(PairChecks):
+class TestTrtllmPair(IndependentDecodeChecks):
     """The checks are core's."""
 
     def unreachable(self, params: Any) -> Any:

@@ -248,7 +248,6 @@ def test_guided_decoding_without_a_constraint_is_none(guided: Any) -> None:
     ("made", "message"),
     [
         (request(sampling={"use_beam_search": True}), "use_beam_search is not supported"),
-        (request(multi_modal_data={"image_url": [{"Url": "data:"}]}), r"multi_modal_data \(image_url\)"),
         (request(sampling={"best_of": 3}), "best_of is 3 and n is 1"),
         (request(sampling={"best_of": 3, "n": 2}), "best_of is 3 and n is 2"),
         (request(sampling={"length_penalty": 0.5}), "length_penalty .* it is 0.5"),

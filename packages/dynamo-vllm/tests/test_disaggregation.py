@@ -7,11 +7,11 @@ from typing import Any
 import psutil
 import pytest
 
-from dynamo_core.testing.pair_checks import Pair, PairChecks
+from dynamo_core.testing.pair_checks import IndependentDecodeChecks, Pair
 from dynamo_core.testing.processes import PORTS
 
 
-class TestVllmPair(PairChecks):
+class TestVllmPair(IndependentDecodeChecks):
     """The checks are core's; conftest.py says how to start vLLM."""
 
     meeting = "127.0.0.2", next(PORTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import platform
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 from dynamo_core.errors import EngineDead, UserError
 from dynamo_core.handlers.engine_processes import EngineProcesses
 
+SYS_EXIT = {"x86_64": 60, "aarch64": 93}[platform.machine()]
+"""The system call that ends one thread."""
 SLEEP = "import time; print('up', flush=True); time.sleep(600)"
 RAISE_ON_INPUT = """
 import sys
@@ -174,4 +177,37 @@ async def test_of_several_that_are_gone_the_first_is_named() -> None:
         process.kill()
         process.wait(10)
     assert (await asyncio.wait_for(deaths.told.get(), 10)).startswith(f"engine process {started[0].pid} (")
+    await deaths.processes.stop()
+
+
+async def test_who_is_still_ending_is_named_before_those_who_went_with_it() -> None:
+    """The kernel kills what a thread has started when the thread ends; the process may end later."""
+    slow_to_end = f"""
+import ctypes, signal, subprocess, sys, threading, os
+libc = ctypes.CDLL(None)
+helper = subprocess.Popen(
+    [sys.executable, "-c", {SLEEP!r}],
+    stdout=subprocess.PIPE,
+    preexec_fn=lambda: libc.prctl(1, signal.SIGKILL),
+)
+helper.stdout.readline()
+print("up", flush=True)
+commands = os.fdopen(os.dup(0))
+commands.readline()
+threading.Thread(target=lambda: commands.readline() and os._exit(9)).start()
+libc.syscall({SYS_EXIT}, 0)
+"""
+    deaths = Deaths()
+    process = await deaths.processes.start(lambda: child(slow_to_end))
+    (helper,) = psutil.Process(process.pid).children()
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+    async with asyncio.timeout(10):
+        while helper.is_running() and helper.status() != psutil.STATUS_ZOMBIE:
+            await asyncio.sleep(0.01)
+    assert deaths.told.empty()
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert (await deaths.next()).startswith(f"engine process {process.pid} (")
     await deaths.processes.stop()

@@ -17,6 +17,7 @@ from dynamo_core.handlers.adapters import Adapter
 from dynamo_core.handlers.card import Surface
 from dynamo_core.handlers.engine_processes import EngineProcesses
 from dynamo_core.handlers.kv_events import KvEventSocket, KvEventSource, sources
+from dynamo_core.handlers.media import image_urls, refuse_media
 from dynamo_core.handlers.private_folder import PrivateFolder
 from dynamo_core.models import engine_import
 from dynamo_core.runtime.context import Context
@@ -157,6 +158,13 @@ class SglangBase(BaseWorker):
             about["external_trace_header"] = context.trace_headers()
         return about
 
+    def _images(self, request: Request) -> dict[str, Any]:
+        if not self.engine.tokenizer_manager.model_config.is_image_understandable_model:
+            refuse_media(request)
+            return {}
+        urls = image_urls(request, domains=self.arguments["allowed_media_domains"] or ())
+        return {"image_data": urls} if urls else {}
+
     @contextlib.asynccontextmanager
     async def answering(
         self, request: Request, context: Context, arguments: Mapping[str, Any]
@@ -165,7 +173,7 @@ class SglangBase(BaseWorker):
         or not."""
         manager = self.engine.tokenizer_manager
         rid = unused_id(context.id(), manager.rid_to_state)
-        about = self._about(request, context)
+        about = {**self._about(request, context), **self._images(request)}
         if "lora_path" in about:
             arguments = choices_apart(arguments)  # SGLang counts one more than it has, and never unloads
         outputs = await self.engine.async_generate(stream=True, rid=rid, **{**arguments, **about})

@@ -16,7 +16,6 @@ from dynamo_core.handlers.requests import (
     end_tokens,
     max_new_tokens,
     refuse_beam_search,
-    refuse_media,
     the_constraint,
 )
 from dynamo_core.handlers.types import (
@@ -204,7 +203,6 @@ def sampling_params(request: Request, *, defaults: Mapping[str, Any], limits: En
     `skip_special_tokens` concern text, which the frontend makes. What SGLang cannot do raises
     `InvalidArgument`; values out of range are refused by the engine when it takes the request.
     """
-    refuse_media(request)
     options = request.get("sampling_options") or {}
     stop = request.get("stop_conditions") or {}
     extra = (request.get("extra_args") or {}).get("sampling_options") or {}
@@ -366,6 +364,7 @@ class ChunkBuilder:
         "_choices",
         "_completion_tokens",
         "_eos_token_ids",
+        "_has_images",
         "_logprobs",
         "_prompt_len",
         "_prompt_logprobs",
@@ -377,6 +376,7 @@ class ChunkBuilder:
         self._logprobs = output.get("logprobs")
         self._prompt_logprobs = output.get("prompt_logprobs")
         self._prompt_len = len(request["token_ids"])
+        self._has_images = bool(request.get("multi_modal_data"))
         self._eos_token_ids = request.get("eos_token_ids") or ()
         self._choices = self._unfinished = (request.get("sampling_options") or {}).get("n") or 1
         self._completion_tokens = 0
@@ -421,10 +421,11 @@ class ChunkBuilder:
             chunk["completion_usage"] = self._usage(meta)
 
     def _usage(self, meta: Mapping[str, Any]) -> CompletionUsage:
+        prompt_tokens = meta["prompt_tokens"] if self._has_images else self._prompt_len
         usage: CompletionUsage = {
-            "prompt_tokens": self._prompt_len,
+            "prompt_tokens": prompt_tokens,
             "completion_tokens": self._completion_tokens,
-            "total_tokens": self._prompt_len + self._completion_tokens,
+            "total_tokens": prompt_tokens + self._completion_tokens,
         }
         # For several choices SGLang computes the prompt once by itself, then finds all of it in the cache.
         if self._choices == 1:

@@ -15,6 +15,7 @@ from dynamo_core.args import (
     GpuSettings,
     HealthSettings,
     KvEventSettings,
+    LocalPrefillSettings,
     ModelSettings,
     ParserSettings,
     RoutedSettings,
@@ -50,7 +51,7 @@ class TrtllmWorkerSettings(RoutedSettings, TrtllmSettings):
     "The settings of dynamo-trtllm-worker"
 
 
-class TrtllmPrefillSettings(RoutedSettings, TrtllmSettings):
+class TrtllmPrefillSettings(RoutedSettings, LocalPrefillSettings, TrtllmSettings):
     "The settings of dynamo-trtllm-prefill"
 
 

@@ -13,11 +13,11 @@ from tensorrt_llm import SamplingParams
 from tensorrt_llm.llmapi import CompletionOutput, GuidedDecodingParams, RequestOutput
 
 from dynamo_core.errors import InvalidArgument, StreamIncomplete
+from dynamo_core.handlers.media import refuse_media
 from dynamo_core.handlers.requests import (
     end_tokens,
     max_new_tokens,
     refuse_beam_search,
-    refuse_media,
     the_constraint,
 )
 from dynamo_core.handlers.types import (

@@ -16,6 +16,7 @@ from dynamo_core.args import (
     GpuSettings,
     HealthSettings,
     KvEventSettings,
+    LocalPrefillSettings,
     ModelSettings,
     ParserSettings,
     RoutedSettings,
@@ -49,7 +50,7 @@ class VllmWorkerSettings(RoutedSettings, VllmSettings):
     "The settings of dynamo-vllm-worker"
 
 
-class VllmPrefillSettings(RoutedSettings, TransferSettings, VllmSettings):
+class VllmPrefillSettings(RoutedSettings, LocalPrefillSettings, TransferSettings, VllmSettings):
     "The settings of dynamo-vllm-prefill"
 
 
@@ -62,6 +63,7 @@ def vllm_variables(settings: VllmSettings) -> list[Variable]:
     return [
         Variable("VLLM_HOST_IP", settings.rpc_host, "vLLM's processes meet on this address", yields=True),
         Variable("VLLM_NO_USAGE_STATS", "1", "nothing about the use of vLLM is sent anywhere", yields=True),
+        Variable("VLLM_MEDIA_URL_ALLOW_REDIRECTS", "0", "they lead past allowed-media-domains", yields=True),
         Variable("VLLM_LOGGING_LEVEL", settings.log_level.upper(), "log level", yields=True),
         *(transfer_variables(settings) if isinstance(settings, TransferSettings) else ()),
     ]

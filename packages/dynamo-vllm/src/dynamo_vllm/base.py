@@ -17,6 +17,7 @@ from dynamo_core.handlers.adapters import Adapter
 from dynamo_core.handlers.card import Surface
 from dynamo_core.handlers.engine_processes import EngineProcesses
 from dynamo_core.handlers.kv_events import KvEventSocket, KvEventSource, sources
+from dynamo_core.handlers.media import refuse_media
 from dynamo_core.models import engine_import
 from dynamo_core.ports import free_port_range
 from dynamo_core.runtime.context import Context
@@ -24,10 +25,13 @@ from dynamo_vllm.args import INSTALL, VllmSettings, vllm_variables
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
+    from vllm.inputs.engine import EngineInput
     from vllm.lora.request import LoRARequest
     from vllm.outputs import RequestOutput
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
+
+    from dynamo_vllm.images import ImagePrompts
 
 if multiprocessing.parent_process() is not None:  # one of vLLM's, which imports vLLM next, then our plugin
     interpreter.collect_rarely()
@@ -68,6 +72,7 @@ class VllmBase(BaseWorker):
         self.max_model_len = config.model_config.max_model_len
         self.is_traced = config.observability_config.otlp_traces_endpoint is not None
         self.defaults = config.model_config.get_diff_sampling_param()
+        self.images = self._image_prompts()
         self.ranks = config.parallel_config.data_parallel_size_local
         self.first_rank = config.parallel_config.data_parallel_rank
         return ModelCard.of(
@@ -95,16 +100,14 @@ class VllmBase(BaseWorker):
             return ()
         return sources(config.endpoint, ranks=self.ranks, first_rank=self.first_rank, topic=config.topic)
 
-    def run(
+    async def run(
         self, request: Request, params: SamplingParams, context: Context
     ) -> AsyncGenerator[RequestOutput, None]:
         """vLLM's answer to a request, on the rank that a router has chosen for it."""
-        from dynamo_vllm.convert import engine_input
-
         routing = request.get("routing") or {}
         rank = routing.get("dp_rank")
         return self.engine.generate(
-            engine_input(request),
+            await self._prompt(request),
             params,
             context.id(),
             # To vLLM, small numbers go first, and its own ranks begin with 0 in every worker.
@@ -113,6 +116,20 @@ class VllmBase(BaseWorker):
             data_parallel_rank=None if rank is None else rank - self.first_rank,
             lora_request=self._lora(request),
         )
+
+    async def _prompt(self, request: Request) -> EngineInput:
+        from dynamo_vllm.convert import engine_input
+
+        if self.images is None:
+            refuse_media(request)
+        elif request.get("multi_modal_data"):
+            return await self.images.prompt(request)
+        return engine_input(request)
+
+    def _image_prompts(self) -> ImagePrompts | None:
+        from dynamo_vllm.images import ImagePrompts
+
+        return ImagePrompts.of(self.engine)
 
     def _lora(self, request: Request | EmbeddingRequest) -> LoRARequest | None:
         adapter = self.adapters.of(request) if self.adapters else None

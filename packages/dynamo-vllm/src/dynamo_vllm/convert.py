@@ -19,7 +19,6 @@ from dynamo_core.handlers.requests import (
     end_tokens,
     max_new_tokens,
     refuse_beam_search,
-    refuse_media,
     the_constraint,
 )
 from dynamo_core.handlers.types import (
@@ -74,7 +73,6 @@ def sampling_params(request: Request, *, defaults: Mapping[str, Any], max_model_
     it refuses, raise `InvalidArgument`; what depends on the running engine is checked when it takes
     the request.
     """
-    refuse_media(request)
     options = request.get("sampling_options") or {}
     stop = request.get("stop_conditions") or {}
     output = request.get("output_options") or {}

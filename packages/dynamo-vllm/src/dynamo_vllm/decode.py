@@ -37,7 +37,7 @@ class VllmDecodeWorker(VllmBase, BaseDecodeWorker):
             params.extra_args = dict(prefilled)
         builder = ChunkBuilder(params)
         with engine_errors():
-            async for output in self.run(request, params, context):
+            async for output in await self.run(request, params, context):
                 for chunk in builder.chunks(output):
                     yield chunk
 

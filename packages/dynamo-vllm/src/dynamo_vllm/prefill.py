@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
-from dynamo_core.args import DynamoFlexibleArgumentParser
+from dynamo_core.args import DynamoFlexibleArgumentParser, EngineOptions
 from dynamo_core.deploy import BaseDeployment
-from dynamo_core.handlers import BasePrefillWorker, Chunk, Request
+from dynamo_core.handlers import LEFT_TO_DECODE, BasePrefillWorker, Chunk, Request
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.context import Context
 from dynamo_vllm.args import VLLM, VllmPrefillSettings, derive, variables
@@ -38,17 +38,24 @@ class Deployment(BaseDeployment):
 class VllmPrefillWorker(VllmBase, BasePrefillWorker):
     """Computes prompts; vLLM keeps each KV cache until a decode worker has fetched it."""
 
+    def __init__(self, settings: VllmPrefillSettings, options: EngineOptions) -> None:
+        super().__init__(settings, options)
+        self.max_local_prefill_length = settings.max_local_prefill_length
+
     async def generate(self, request: Request, context: Context) -> AsyncGenerator[Chunk, None]:
         from dynamo_vllm.convert import ChunkBuilder, sampling_params
         from dynamo_vllm.errors import engine_errors
 
+        if self.is_short(request):
+            yield LEFT_TO_DECODE
+            return
         request = self.first_token_of(request)
         params = sampling_params(request, defaults=self.defaults, max_model_len=self.max_model_len)
         if not request.get("_HEALTH_CHECK"):  # nobody would come for its KV cache
             params.extra_args = {KV_TRANSFER: KEEP_FOR_DECODE}
         builder = ChunkBuilder(params)
         with engine_errors():
-            async for output in self.run(request, params, context):
+            async for output in await self.run(request, params, context):
                 for chunk in builder.chunks(output):
                     if output.kv_transfer_params:
                         chunk["disaggregated_params"] = {KV_TRANSFER: output.kv_transfer_params}

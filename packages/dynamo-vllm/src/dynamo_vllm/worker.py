@@ -34,7 +34,7 @@ class VllmWorker(VllmBase):
         params = sampling_params(request, defaults=self.defaults, max_model_len=self.max_model_len)
         builder = ChunkBuilder(params)
         with engine_errors():
-            async for output in self.run(request, params, context):
+            async for output in await self.run(request, params, context):
                 for chunk in builder.chunks(output):
                     yield chunk
 

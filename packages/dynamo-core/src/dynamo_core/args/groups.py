@@ -246,6 +246,17 @@ class TransferSettings(TransferHostSettings):
     )
 
 
+class LocalPrefillSettings(Settings):
+    "What a prefill worker leaves to the other half"
+
+    max_local_prefill_length: int = setting(
+        0,
+        "Leave prompts of up to this many tokens to the decode worker, which then computes them itself; 0 "
+        "leaves it none.",
+        ge=0,
+    )
+
+
 class DecodeSettings(Settings):
     "The prefill half of the pair"
 

@@ -12,7 +12,11 @@ from typing import Any
 
 from dynamo_core.errors import Unknown
 from dynamo_core.handlers.base import BaseWorker
-from dynamo_core.handlers.types import Request
+from dynamo_core.handlers.types import Chunk, Request
+
+_LEFT = {"left_to_decode": True}
+LEFT_TO_DECODE: Chunk = {"token_ids": [], "finish_reason": "length", "disaggregated_params": _LEFT}
+"""What a prefill worker yields for a prompt that it has not computed."""
 
 
 class BasePrefillWorker(BaseWorker):
@@ -25,6 +29,13 @@ class BasePrefillWorker(BaseWorker):
     """
 
     role = "prefill"
+    max_local_prefill_length = 0
+    """Prompts of up to this many tokens are the decode worker's: to move their KV cache costs more than to
+    compute it, and this worker is kept free for long ones."""
+
+    def is_short(self, request: Request) -> bool:
+        """Whether to yield `LEFT_TO_DECODE` and no more."""
+        return not request.get("_HEALTH_CHECK") and len(request["token_ids"]) <= self.max_local_prefill_length
 
     def first_token_of(self, request: Request) -> Request:
         """The request with `min_tokens` brought down to the `max_tokens` that the frontend has set for this
@@ -44,10 +55,12 @@ class BaseDecodeWorker(BaseWorker):
     role = "decode"
 
     def handed_over(self, request: Request) -> Mapping[str, Any] | None:
-        """What the prefill worker says about this request's KV cache; None if no prefill worker had it,
-        as with conditional disaggregation."""
+        """What the prefill worker says about this request's KV cache; None if no prefill worker has computed
+        it, as with conditional disaggregation."""
         result = request.get("prefill_result") or {}
         params: Mapping[str, Any] | None = result.get("disaggregated_params")
+        if params == _LEFT:
+            return None
         return params or request.get("bootstrap_info") or None
 
     def needs_prefill(self, request: Request) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
@@ -24,6 +25,8 @@ T = TypeVar("T")
 _ERROR = re.compile(r"\b((?:\w+\.)*\w*(?:Error|Exception|Interrupt)\b: \S.*)")
 _TRACEBACK = "Traceback (most recent call last)"
 _KEPT_LINES = 2000
+_FLAGS, _PF_EXITING = 6, 0x4
+"""Where the flags of a process stand in its /proc/PID/stat, behind its name, and one of them; see proc(5)."""
 _RESOURCE_TRACKER = "multiprocessing.resource_tracker"
 
 
@@ -97,6 +100,8 @@ class EngineProcesses:
         self._known: list[psutil.Process] = []
         self._watched: dict[int, str] = {}
         """File descriptors of processes, and their names; whoever started one stands before it."""
+        self._starters: dict[int, int] = {}
+        """Process ids, by the file descriptors of what they have started, where both are watched."""
         self._starting: asyncio.Future[Any] | None = None
         self._released = threading.Event()
         self._stopping = False
@@ -160,6 +165,7 @@ class EngineProcesses:
             loop.remove_reader(pidfd)
             os.close(pidfd)
         self._watched.clear()
+        self._starters.clear()
         known = {*self._known, *_children()}
         if shutdown is not None:
             done: asyncio.Future[None] = loop.create_future()
@@ -185,19 +191,25 @@ class EngineProcesses:
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         self._known = _children()
+        watched = set()
         for child in self._known:
             with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
-                name = f"engine process {child.pid} ({child.name()})"
+                name, starter = f"engine process {child.pid} ({child.name()})", child.ppid()
                 pidfd = os.pidfd_open(child.pid)
                 self._watched[pidfd] = name
+                watched.add(child.pid)
+                if starter in watched:
+                    self._starters[pidfd] = starter
                 loop.add_reader(pidfd, self._died, loop, pidfd)
 
     def _died(self, loop: asyncio.AbstractEventLoop, pidfd: int) -> None:
-        """Tell of the first one that is gone: those that it started go with it, and may be seen before."""
+        """Tell of the first one that is gone: those that it started go with it, and may be gone before."""
         loop.remove_reader(pidfd)
-        if not self._stopping:
-            gone = next(fd for fd in self._watched if _is_gone(fd))
-            self._on_death(self._output.first_error() or f"{self._watched[gone]} {_ending(gone)}")
+        starter = self._starters.get(pidfd)
+        if self._stopping or (starter is not None and _is_ending(starter)):
+            return
+        gone = next(fd for fd in self._watched if _is_gone(fd))
+        self._on_death(self._output.first_error() or f"{self._watched[gone]} {_ending(gone)}")
 
 
 def _children() -> list[psutil.Process]:
@@ -208,6 +220,16 @@ def _children() -> list[psutil.Process]:
             if _RESOURCE_TRACKER not in " ".join(child.cmdline()):
                 found.append(child)
     return found
+
+
+def _is_ending(pid: int) -> bool:
+    """Whether a process has begun to end, or has ended. One with many threads takes its time, in which what
+    it has started may be gone already."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return bool(int(stat.rpartition(")")[2].split()[_FLAGS]) & _PF_EXITING)
 
 
 def _is_gone(pidfd: int) -> bool:

@@ -24,16 +24,6 @@ def end_tokens(request: Request) -> set[int]:
     }
 
 
-def refuse_media(request: Request) -> None:
-    """Raise `InvalidArgument` for a request with images, video or audio, which no engine here is given yet:
-    an answer to its text alone would look like one to all of it."""
-    if media := request.get("multi_modal_data"):
-        raise InvalidArgument(
-            "this worker takes text only, but the request has multi_modal_data "
-            f"({', '.join(sorted(media))}); leave it out"
-        )
-
-
 def refuse_beam_search(options: SamplingOptions, engine: str, reason: str) -> None:
     """Raise `InvalidArgument` for options that belong to beam search; `reason` says why there is none."""
     n = options.get("n") or 1

@@ -16,6 +16,7 @@ import openai
 import psutil
 import pytest
 
+from dynamo_core.handlers import LEFT_TO_DECODE
 from dynamo_core.testing.engine_checks import (
     GREEDY,
     GUIDED,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from dynamo_core.testing.engines import EngineUnderTest
 
 LONG = [10 + (7 * i) % 80 for i in range(200)]
+SHORT = [20, 21, 22, 23]
 OTHER = [11 + (11 * i) % 80 for i in range(200)]
 RECOVERY_TIMEOUT = 40.0
 """Seconds in which a request whose peer is lost must have ended, one way or the other."""
@@ -92,6 +94,7 @@ class PairChecks:
     """Subclass it as `class TestMyPair(PairChecks)`."""
 
     has_seeds = True
+    prefill_flags: tuple[object, ...] = ()
     meeting: tuple[str, int] | None = None
     """Host and port at which prefill workers are told to be met; None if they have no such thing."""
 
@@ -101,10 +104,10 @@ class PairChecks:
     ) -> Iterator[Pair]:
         """Started once, the decode worker first: it has to wait for the other."""
         with Stack(tmp_path_factory.mktemp("pair"), tiny_model) as stack:
-            pair = Pair(stack, engine)
+            pair = Pair(stack, engine, prefill_flags=self.prefill_flags)
             if self.meeting:
                 host, port = self.meeting
-                pair.prefill_flags = ("--kv-transfer-host", host, "--kv-transfer-port", port)
+                pair.prefill_flags += ("--kv-transfer-host", host, "--kv-transfer-port", port)
             stack.frontend()
             pair.start("decode")
             pair.start("prefill")
@@ -220,3 +223,20 @@ class PairChecks:
         pair.stack.wait_ready(START_TIMEOUT)
         answer = complete(pair.stack, GREEDY[2])
         assert answer.choices[0].text == decode(reference[GREEDY[2].name][0]["token_ids"])
+
+
+class IndependentDecodeChecks(PairChecks):
+    """The same, for an engine whose decode worker can compute prompts, too."""
+
+    prefill_flags = ("--max-local-prefill-length", len(SHORT))
+
+    @pytest.mark.setting("max_local_prefill_length")
+    def test_a_short_prompt_is_left_to_the_decode_worker(self, pair: Pair) -> None:
+        assert self.handed_over(pair, SHORT) == [LEFT_TO_DECODE["disaggregated_params"]]
+        (longer,) = self.handed_over(pair, [*SHORT, 24])
+        assert longer != LEFT_TO_DECODE["disaggregated_params"]
+        answer = complete(pair.stack, Case("short", SHORT, max_tokens=8))
+        assert answer.choices[0].text == decode(self.alone(pair, SHORT, 8))
+        assert answer.choices[0].finish_reason == "length"
+        assert answer.usage.prompt_tokens == len(SHORT)
+        assert answer.usage.completion_tokens == 8
