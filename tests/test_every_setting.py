@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def observed() -> set[str]:
     """The settings that tests say to be about."""
     found: set[str] = set()
-    for file in ROOT.glob("packages/*/tests/**/*.py"):
+    for file in (*ROOT.glob("packages/*/tests/**/*.py"), *ROOT.glob("packages/*/src/*/testing/*_checks.py")):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.setting":
                 found |= {str(ast.literal_eval(argument)) for argument in node.args}
