@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynamo_core.runtime.own_server import OPENING, ROUTES, Routes
+from dynamo_core.runtime.own_server import OPENING, ROUTES, SETTLING, Routes
 
 
 class Server:
@@ -20,8 +20,18 @@ def test_a_model_is_ready_once_one_of_its_routes_is_open() -> None:
         assert not server.routes.lead_to([])
         assert not server.routes.lead_to(["tiny"])
         server.open.add(route)
+        assert not server.routes.lead_to(["tiny"])
+        server.now = SETTLING
         assert server.routes.lead_to(["tiny"])
+        assert server.routes.lead_to(["tiny", "another"])
         assert not server.routes.lead_to([])
+
+
+def test_a_model_whose_routes_stay_closed_is_not_ready() -> None:
+    server = Server()
+    assert not server.routes.lead_to(["tiny"])
+    server.now = SETTLING
+    assert not server.routes.lead_to(["tiny"])
 
 
 def test_a_model_that_opens_no_route_is_ready_after_a_moment() -> None:

@@ -19,6 +19,9 @@ TIMEOUT = 2.5
 """Seconds for one question."""
 OPENING = 1.0
 """Seconds within which the Rust side opens the routes of a model that it lists."""
+SETTLING = 0.1
+"""Seconds for the rest of what it does then: its routers learn of the first workers in tasks of their own,
+and nothing tells when the last of them, on a busy machine, has had its turn."""
 ROUTES = ("/v1/chat/completions", "/v1/completions")
 """Closed until a model needs them. All others are open always."""
 
@@ -80,4 +83,5 @@ class Routes:
             return False
         if self._since is None:
             self._since = self._clock()
-        return any(map(self._is_open, ROUTES)) or self._clock() - self._since > OPENING
+        listed_for = self._clock() - self._since
+        return listed_for >= SETTLING and (listed_for > OPENING or any(map(self._is_open, ROUTES)))
