@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -125,6 +126,12 @@ def commands(target: str, files: Files) -> Iterator[tuple[str, list[str]]]:
                 (line,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
                 words = line.removeprefix("ExecStart=").strip('"').split('" "')
                 yield file.removeprefix("g-").rpartition("-")[0], [word.replace("%%", "%") for word in words]
+
+    elif target == "slurm":
+        for line in files["g.sbatch"].splitlines():
+            if line.startswith("start "):
+                _, name, _, _, *words = shlex.split(line)
+                yield name.rpartition("-")[0], words
 
 
 def objects(files: Files) -> list[dict[str, Any]]:
