@@ -41,6 +41,7 @@ SCRIPTS = {
 }
 DISTRIBUTIONS = {
     "dynamo": "ai-dynamo-runtime",
+    "PIL": "pillow",
     "opentelemetry": "opentelemetry-proto",
     "pynvml": "nvidia-ml-py",
     "tensorrt_llm": "tensorrt-llm",
@@ -53,7 +54,7 @@ HEAVY = ("torch", "vllm", "sglang", "tensorrt_llm", "mpi4py")
 """Modules that nobody may import but a worker that starts."""
 BY_ITS_ENGINE = {"nixl"}
 """Asked for by us, imported by the engine."""
-IN_TESTING_ONLY = {"dynamo-core": {"numpy", "safetensors"}}
+IN_TESTING_ONLY = {"dynamo-core": {"numpy", "pillow", "safetensors", "torch", "transformers"}}
 """Imported by a package's testing module where an engine has brought them."""
 
 

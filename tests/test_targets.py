@@ -199,6 +199,18 @@ def test_systemd_takes_every_unit(graph: GraphConfig, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_unit_asks_for_secrets_that_only_this_shell_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ETCD_ENDPOINTS", "http://me:hf_1234@etcd.example:2379")
+    file = tmp_path / "graph.yaml"
+    file.write_text("Worker: {component: dynamo_mocker.worker, model: m, discovery-backend: etcd}\n")
+    text = rendered(read_graph(file), "systemd")["g-worker-0.service"]
+    assert "mode 600: ETCD_ENDPOINTS\n" in text
+    assert "EnvironmentFile=%E/g/worker-0.env\n" in text
+    assert "hf_1234" not in text
+
+
 @pytest.fixture
 def with_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A graph of two workers of an engine that takes two GPUs each."""
@@ -246,6 +258,22 @@ class TestWhatCannotBeRendered:
         assert "Worker: HF_TOKEN would be in nobody's reach" in said
         assert "as container: {secrets: {HF_TOKEN: SECRET/KEY}}" in said
         assert "hf_1234" not in said
+
+    @pytest.mark.parametrize("target", IN_IMAGES)
+    def test_a_secret_that_only_this_shell_has(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+    ) -> None:
+        monkeypatch.setenv("NATS_SERVER", "nats://me:hf_1234@nats.example")
+        text = "Worker: {component: dynamo_mocker.worker, model: m, container: {image: i}}\n"
+        (tmp_path / "graph.yaml").write_text(text)
+        assert rendered(read_graph(tmp_path / "graph.yaml"), target)  # which does not use NATS
+        said = self.refused(tmp_path, target, text, "--Worker.event-plane=nats")
+        assert "Worker: NATS_SERVER would be in nobody's reach" in said
+        assert "hf_1234" not in said
+        kept = "--Worker.container.secrets={NATS_SERVER: nats/url}"
+        files = rendered(read_graph(tmp_path / "graph.yaml", ["--Worker.event-plane=nats", kept]), target)
+        assert "NATS_SERVER" in "".join(files.values())
+        assert "hf_1234" not in "".join(files.values())
 
     @pytest.mark.parametrize("target", IN_IMAGES)
     def test_a_component_that_is_a_file_of_this_machine(self, tmp_path: Path, target: str) -> None:

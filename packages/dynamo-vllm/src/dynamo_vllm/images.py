@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vllm.inputs import TokensPrompt
 from vllm.multimodal.media import MediaConnector
@@ -13,7 +13,6 @@ from dynamo_core.handlers.media import image_urls
 from dynamo_core.handlers.types import Request
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from vllm.config.multimodal import MultiModalConfig
     from vllm.inputs.engine import EngineInput
     from vllm.v1.engine.async_llm import AsyncLLM
@@ -47,7 +46,7 @@ class ImagePrompts:
         (rendered,) = await self._renderer.render_cmpl_async([prompt])
         return rendered
 
-    async def _fetch(self, place: int, url: str) -> Image:
+    async def _fetch(self, place: int, url: str) -> Any:
         try:
             return await self._connector.fetch_image_async(url)
         except Exception as error:  # whatever HTTP, base64 and image libraries make of what a client sent

@@ -43,7 +43,7 @@ def meeting_point(settings: Mapping[str, Described]) -> tuple[str, str] | None:
 
 def _meeting(parts: Parts) -> Iterator[str]:
     for key in MEETING:
-        users = {name: p.settings[key] for name, p in parts.items() if _uses(p.settings, key)}
+        users = {name: p.settings[key] for name, p in parts.items() if uses(p.settings, key)}
         for (one, mine), (other, theirs) in pairwise(users.items()):
             if mine.value != theirs.value:
                 yield (
@@ -52,7 +52,7 @@ def _meeting(parts: Parts) -> Iterator[str]:
                 )
 
 
-def _uses(settings: Mapping[str, Described], key: str) -> bool:
+def uses(settings: Mapping[str, Described], key: str) -> bool:
     """Whether a component reads the setting at all, given its others."""
     if key not in settings:
         return False

@@ -14,7 +14,7 @@ from dynamo_core.args.origins import Located
 from dynamo_core.args.parser import Values
 from dynamo_core.args.suggest import with_hint
 from dynamo_core.deploy.asking import run
-from dynamo_core.deploy.checks import check_graph, meeting_point
+from dynamo_core.deploy.checks import check_graph, meeting_point, uses
 from dynamo_core.deploy.container import Container, container_of, declared
 from dynamo_core.deploy.deployment import RESOURCES
 from dynamo_core.deploy.describe import Described, Description, describe
@@ -55,7 +55,7 @@ def make_plan(
     descriptions = describe_all(graph, problems, ask=ask)
     known = [section for section in graph.sections if section.name in descriptions]
     problems += check_graph({section.name: descriptions[section.name] for section in known})
-    parts = [_Part.of(section, descriptions[section.name], problems) for section in known]
+    parts = [_Part.of(section, descriptions[section.name], problems, site) for section in known]
     if not site.has_own_network:
         _check_ports_given(parts, problems)
     warnings = [f"{name}: {warning}" for name, d in descriptions.items() for warning in d.warnings]
@@ -144,7 +144,7 @@ class _Part:
     container: Container
 
     @classmethod
-    def of(cls, section: Section, description: Description, problems: list[str]) -> _Part:
+    def of(cls, section: Section, description: Description, problems: list[str], site: Site) -> _Part:
         """Adds to `problems` what is wrong with the section's own keys."""
         written = [w for key, v in section.values.items() for w in as_words(f"--{key}", v.value)]
         problems += [
@@ -161,11 +161,7 @@ class _Part:
             _resources(section, description, problems),
             description.words if description.settings else written,
             _ports(description),
-            {
-                described.env: str(described.value)
-                for described in description.settings.values()
-                if described.is_secret and described.origin.kind in ("file", "flag", "deployment")
-            },
+            _secrets(description, site),
             container_of(container_keys(section, description), problems, section.name),
         )
 
@@ -247,6 +243,17 @@ class _Part:
     def _value(self, key: str, default: Any) -> Any:
         described = self.description.settings.get(key)
         return default if described is None else described.value
+
+
+def _secrets(description: Description, site: Site) -> dict[str, str]:
+    """What must not stand in an argv, by variable. What the environment has is there already, unless a site
+    has another one."""
+    kinds = {"file", "flag", "deployment"} | ({"environment"} if site.has_own_environment else set())
+    return {
+        described.env: str(described.value)
+        for key, described in description.settings.items()
+        if described.is_secret and described.origin.kind in kinds and uses(description.settings, key)
+    }
 
 
 def container_keys(section: Section, description: Description) -> dict[str, Located]:

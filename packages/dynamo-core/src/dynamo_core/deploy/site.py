@@ -23,6 +23,9 @@ class Site:
     """Whether each replica has one, so that all of them can use the same ports."""
     has_own_devices: bool = False
     """Whether a process sees no other GPUs than its own, so that nothing has to name them."""
+    has_own_environment: bool = False
+    """Whether a process sees nothing of the environment of the shell that plans, so that secrets which are
+    there alone have to be asked for."""
     first_port: int = 0
     """Of those that the plan chooses; 0 for ports that are free on this machine."""
     addresses: Iterator[str] | None = field(default=None, compare=False)

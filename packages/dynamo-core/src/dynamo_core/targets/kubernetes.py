@@ -63,6 +63,7 @@ def cluster_site(name: str) -> Site:
         is_here=False,
         is_alike=True,
         has_own_network=True,
+        has_own_environment=True,
         has_own_devices=True,
         first_port=9090,
         addresses=itertools.repeat(ADDRESS),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dynamo_core.deploy.process import Process
-from dynamo_core.deploy.site import HERE, Site
+from dynamo_core.deploy.site import Site
 from dynamo_core.errors import UserError
 from dynamo_core.targets.target import (
     Files,
@@ -26,7 +26,7 @@ class Systemd(Target):
     summary = "user or system units for this machine"
 
     def site(self) -> Site:
-        return HERE
+        return Site("systemd", has_own_environment=True)
 
     def render(self, rendering: Rendering) -> Files:
         if problems := list(refuse_foreground(rendering.plan, "systemd")):
