@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dynamo_core import environment
 from dynamo_core.deploy.graph import read_graph
 from dynamo_core.deploy.plan import make_plan
 from dynamo_core.errors import UserError
@@ -64,7 +64,7 @@ def cluster(tmp_path: Path) -> dict[str, str]:
     srun.write_text(SRUN)
     srun.chmod(0o755)
     return {
-        "PATH": f"{srun.parent}:{os.environ['PATH']}",
+        "PATH": f"{srun.parent}:{environment.read('PATH')}",
         "SLURM_SUBMIT_DIR": str(tmp_path),
         "SLURM_JOB_NAME": "g",
         "SLURM_JOB_ID": "7",
@@ -195,6 +195,13 @@ def test_a_secret_that_is_not_there_is_named_before_anything_starts(
     assert done.returncode != 0
     assert "HF_TOKEN: has to be set in the shell that runs sbatch" in done.stderr
     assert not (tmp_path / "g-7").exists()
+
+
+def test_parts_of_processors_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "graph.yaml"
+    file.write_text("Worker: {component: dynamo_mocker.worker, model: m, resources: {cpu: 500m}}\n")
+    with pytest.raises(UserError, match=r"Worker: resources.cpu is '500m'.*\n  fix: give a whole number"):
+        script_of(file)
 
 
 def test_restarts_are_refused(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
-from dynamo_core.args import DynamoFlexibleArgumentParser, EngineOptions
+from dynamo_core.args import DynamoFlexibleArgumentParser
 from dynamo_core.deploy import BaseDeployment
-from dynamo_core.handlers import LEFT_TO_DECODE, BasePrefillWorker, Chunk, Request
+from dynamo_core.handlers import BasePrefillWorker, Chunk, Request
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.context import Context
 from dynamo_trtllm.args import TRTLLM, TrtllmPrefillSettings, derive, variables
@@ -27,18 +27,14 @@ class Deployment(BaseDeployment):
 class TrtllmPrefillWorker(TrtllmBase, BasePrefillWorker):
     """Computes prompts; TensorRT-LLM keeps each KV cache until a decode worker has fetched it."""
 
-    def __init__(self, settings: TrtllmPrefillSettings, options: EngineOptions) -> None:
-        super().__init__(settings, options)
-        self.max_local_prefill_length = settings.max_local_prefill_length
-
     async def generate(self, request: Request, context: Context) -> AsyncGenerator[Chunk, None]:
         from tensorrt_llm import DisaggregatedParams
 
         from dynamo_trtllm.convert import ChunkBuilder, sampling_params
         from dynamo_trtllm.handover import to_wire
 
-        if self.is_short(request):
-            yield LEFT_TO_DECODE
+        if chunk := self.left_to_decode(request, self.settings):
+            yield chunk
             return
         request = self.first_token_of(request)
         params = sampling_params(request, defaults=self.defaults, context_length=self.context_length)

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    from dynamo_vllm.images import ImagePrompts
-
 if multiprocessing.parent_process() is not None:  # one of vLLM's, which imports vLLM next, then our plugin
     interpreter.collect_rarely()
 
@@ -66,13 +64,16 @@ class VllmBase(BaseWorker):
     async def start(self) -> ModelCard:
         environment.publish(vllm_variables(self.settings))
         self.engine = await self.processes.start(self._build)
+
+        from dynamo_vllm.images import ImagePrompts
+
         # Built in a thread, vLLM listens to its processes only from the first call on this loop on.
         tasks = await asyncio.wait_for(self.engine.get_supported_tasks(), FIRST_CALL_TIMEOUT)
         config = self.engine.vllm_config
         self.max_model_len = config.model_config.max_model_len
         self.is_traced = config.observability_config.otlp_traces_endpoint is not None
         self.defaults = config.model_config.get_diff_sampling_param()
-        self.images = self._image_prompts()
+        self.images = ImagePrompts.of(self.engine)
         self.ranks = config.parallel_config.data_parallel_size_local
         self.first_rank = config.parallel_config.data_parallel_rank
         return ModelCard.of(
@@ -125,11 +126,6 @@ class VllmBase(BaseWorker):
         elif request.get("multi_modal_data"):
             return await self.images.prompt(request)
         return engine_input(request)
-
-    def _image_prompts(self) -> ImagePrompts | None:
-        from dynamo_vllm.images import ImagePrompts
-
-        return ImagePrompts.of(self.engine)
 
     def _lora(self, request: Request | EmbeddingRequest) -> LoRARequest | None:
         adapter = self.adapters.of(request) if self.adapters else None

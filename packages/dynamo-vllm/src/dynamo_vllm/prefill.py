@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 
-from dynamo_core.args import DynamoFlexibleArgumentParser, EngineOptions
+from dynamo_core.args import DynamoFlexibleArgumentParser
 from dynamo_core.deploy import BaseDeployment
-from dynamo_core.handlers import LEFT_TO_DECODE, BasePrefillWorker, Chunk, Request
+from dynamo_core.handlers import BasePrefillWorker, Chunk, Request
 from dynamo_core.runtime import DistributedRuntime, dynamo_worker, run
 from dynamo_core.runtime.context import Context
 from dynamo_vllm.args import VLLM, VllmPrefillSettings, derive, variables
@@ -38,16 +38,12 @@ class Deployment(BaseDeployment):
 class VllmPrefillWorker(VllmBase, BasePrefillWorker):
     """Computes prompts; vLLM keeps each KV cache until a decode worker has fetched it."""
 
-    def __init__(self, settings: VllmPrefillSettings, options: EngineOptions) -> None:
-        super().__init__(settings, options)
-        self.max_local_prefill_length = settings.max_local_prefill_length
-
     async def generate(self, request: Request, context: Context) -> AsyncGenerator[Chunk, None]:
         from dynamo_vllm.convert import ChunkBuilder, sampling_params
         from dynamo_vllm.errors import engine_errors
 
-        if self.is_short(request):
-            yield LEFT_TO_DECODE
+        if chunk := self.left_to_decode(request, self.settings):
+            yield chunk
             return
         request = self.first_token_of(request)
         params = sampling_params(request, defaults=self.defaults, max_model_len=self.max_model_len)

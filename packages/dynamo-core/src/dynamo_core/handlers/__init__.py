@@ -2,11 +2,10 @@
 
 from dynamo_core.handlers.base import BaseWorker
 from dynamo_core.handlers.card import ModelCard
-from dynamo_core.handlers.disaggregation import LEFT_TO_DECODE, BaseDecodeWorker, BasePrefillWorker
+from dynamo_core.handlers.disaggregation import BaseDecodeWorker, BasePrefillWorker
 from dynamo_core.handlers.types import Chunk, EmbeddingRequest, Embeddings, Request
 
 __all__ = [
-    "LEFT_TO_DECODE",
     "BaseDecodeWorker",
     "BasePrefillWorker",
     "BaseWorker",

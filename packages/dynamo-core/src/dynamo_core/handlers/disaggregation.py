@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dynamo_core.args.groups import LocalPrefillSettings
 from dynamo_core.errors import Unknown
 from dynamo_core.handlers.base import BaseWorker
 from dynamo_core.handlers.types import Chunk, Request
 
-_LEFT = {"left_to_decode": True}
-LEFT_TO_DECODE: Chunk = {"token_ids": [], "finish_reason": "length", "disaggregated_params": _LEFT}
-"""What a prefill worker yields for a prompt that it has not computed."""
+LEFT_TO_DECODE = {"left_to_decode": True}
+"""What a prefill worker says about the KV cache of a prompt that it has not computed."""
 
 
 class BasePrefillWorker(BaseWorker):
@@ -29,13 +29,14 @@ class BasePrefillWorker(BaseWorker):
     """
 
     role = "prefill"
-    max_local_prefill_length = 0
-    """Prompts of up to this many tokens are the decode worker's: to move their KV cache costs more than to
-    compute it, and this worker is kept free for long ones."""
 
-    def is_short(self, request: Request) -> bool:
-        """Whether to yield `LEFT_TO_DECODE` and no more."""
-        return not request.get("_HEALTH_CHECK") and len(request["token_ids"]) <= self.max_local_prefill_length
+    def left_to_decode(self, request: Request, settings: LocalPrefillSettings) -> Chunk | None:
+        """The only chunk for a prompt that is the decode worker's, since to move its KV cache costs more than
+        to compute it; None for one to compute here."""
+        is_short = len(request["token_ids"]) <= settings.max_local_prefill_length
+        if not is_short or request.get("_HEALTH_CHECK"):
+            return None
+        return {"token_ids": [], "finish_reason": "length", "disaggregated_params": {**LEFT_TO_DECODE}}
 
     def first_token_of(self, request: Request) -> Request:
         """The request with `min_tokens` brought down to the `max_tokens` that the frontend has set for this
@@ -59,7 +60,7 @@ class BaseDecodeWorker(BaseWorker):
         it, as with conditional disaggregation."""
         result = request.get("prefill_result") or {}
         params: Mapping[str, Any] | None = result.get("disaggregated_params")
-        if params == _LEFT:
+        if params == LEFT_TO_DECODE:
             return None
         return params or request.get("bootstrap_info") or None
 

@@ -86,7 +86,7 @@ class Slurm(Target):
 
     def render(self, rendering: Rendering) -> Files:
         plan = rendering.plan
-        if problems := [*refuse_foreground(plan, "a SLURM job"), *_restarts(plan)]:
+        if problems := [*refuse_foreground(plan, "a SLURM job"), *_restarts(plan), *_parts_of_cpus(plan)]:
             raise UserError("\n".join(problems))
         script = _SCRIPT.format(
             header=rendering.header(),
@@ -107,6 +107,15 @@ def _restarts(plan: Plan) -> Iterator[str]:
             yield (
                 f"{process.section}: restart is {process.restart}, but the steps of a SLURM job are not "
                 "started again\n  fix: leave restart out; sbatch --requeue starts the whole graph again"
+            )
+
+
+def _parts_of_cpus(plan: Plan) -> Iterator[str]:
+    for process in plan.processes:
+        if not str(process.resources.get("cpu", CPUS)).isdecimal():
+            yield (
+                f"{process.section}: resources.cpu is {process.resources['cpu']!r}, but SLURM gives out whole "
+                "ones\n  fix: give a whole number"
             )
 
 

@@ -101,13 +101,15 @@ class ImageChecks:
             stack.wait_ready(START_TIMEOUT)
             yield stack
 
-    def ask(self, stack: Stack, *urls: str, kind: str = "image_url", **more: Any) -> Any:
+    def ask(
+        self, stack: Stack, *urls: str, kind: str = "image_url", max_tokens: Any = MAX_TOKENS, **more: Any
+    ) -> Any:
         content: list[Any] = [{"type": kind, kind: {"url": url}} for url in urls]
         content.append({"type": "text", "text": QUESTION})
         return stack.client().chat.completions.create(
             model="tiny",
             messages=[{"role": "user", "content": content}],
-            max_tokens=MAX_TOKENS,
+            max_tokens=max_tokens,
             temperature=0.0,
             extra_body={"ignore_eos": True},
             **more,
@@ -130,6 +132,18 @@ class ImageChecks:
         assert two.usage.prompt_tokens == len(model.prompt) - 1 + 2 * self.tokens_per_image
         other = self.ask(seeing, *map(data_url, reversed(COLOURS)))
         assert other.choices[0].message.content != two.choices[0].message.content
+
+    def test_an_answer_may_be_as_long_as_fits_after_the_image(
+        self, seeing: Stack, alone: dict[str, str]
+    ) -> None:
+        first = alone["red"][0]
+        answer = self.ask(seeing, data_url("red"), max_tokens=openai.NOT_GIVEN, stop=[first])
+        assert answer.choices[0].finish_reason == "stop"
+        assert answer.choices[0].message.content == ""
+
+    def test_a_model_without_eyes_says_so(self, served: Stack) -> None:
+        with pytest.raises(openai.BadRequestError, match=r"text only.* \(image_url\)"):
+            self.ask(served, data_url("red"))
 
     def test_an_image_is_fetched_from_where_the_worker_may(
         self, seeing: Stack, alone: dict[str, str], host: str

@@ -16,7 +16,7 @@ import openai
 import psutil
 import pytest
 
-from dynamo_core.handlers import LEFT_TO_DECODE
+from dynamo_core.handlers.disaggregation import LEFT_TO_DECODE
 from dynamo_core.testing.engine_checks import (
     GREEDY,
     GUIDED,
@@ -232,9 +232,9 @@ class IndependentDecodeChecks(PairChecks):
 
     @pytest.mark.setting("max_local_prefill_length")
     def test_a_short_prompt_is_left_to_the_decode_worker(self, pair: Pair) -> None:
-        assert self.handed_over(pair, SHORT) == [LEFT_TO_DECODE["disaggregated_params"]]
+        assert self.handed_over(pair, SHORT) == [LEFT_TO_DECODE]
         (longer,) = self.handed_over(pair, [*SHORT, 24])
-        assert longer != LEFT_TO_DECODE["disaggregated_params"]
+        assert longer != LEFT_TO_DECODE
         answer = complete(pair.stack, Case("short", SHORT, max_tokens=8))
         assert answer.choices[0].text == decode(self.alone(pair, SHORT, 8))
         assert answer.choices[0].finish_reason == "length"

@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +54,14 @@ def write_tiny_idefics3(folder: Path, *, seed: int = 0) -> int:
 
     words = ["<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>"]
     write_tiny_model(folder)
-    text = _read(folder / "config.json")
-    text = {**text, "vocab_size": VOCABULARY_SIZE + len(words)}
-    for name in ("architectures", "torch_dtype"):
-        del text[name]
+    text = _text_config(folder, words)
     image = VOCABULARY_SIZE
     config = Idefics3Config(
-        text_config=text, vision_config=_VISION, image_token_id=image, scale_factor=2, pad_token_id=PAD
+        text_config={**text, "model_type": "llama"},
+        vision_config=_VISION,
+        image_token_id=image,
+        scale_factor=2,
+        pad_token_id=PAD,
     )
     _random_weights(Idefics3ForConditionalGeneration(config), seed).save_pretrained(folder)
     processor = {"processor_class": "Idefics3Processor", "image_seq_len": TOKENS}
@@ -87,19 +88,7 @@ def write_tiny_gemma3(folder: Path, *, seed: int = 0) -> int:
     }
     write_tiny_model(folder)
     image, begin, end = range(VOCABULARY_SIZE, VOCABULARY_SIZE + len(words))
-    specials = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD}
-    text = {
-        "vocab_size": VOCABULARY_SIZE + len(words),
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 32,
-        "query_pre_attn_scalar": 32,
-        "max_position_embeddings": 2048,
-        **specials,
-    }
+    text = {**_text_config(folder, words), "query_pre_attn_scalar": 32, "tie_word_embeddings": True}
     config = Gemma3Config(
         text_config=text,
         vision_config={**_VISION, "model_type": "siglip_vision_model", "vision_use_head": False},
@@ -107,7 +96,9 @@ def write_tiny_gemma3(folder: Path, *, seed: int = 0) -> int:
         image_token_index=image,
         boi_token_index=begin,
         eoi_token_index=end,
-        **specials,
+        bos_token_id=BOS,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
     )
     _random_weights(Gemma3ForConditionalGeneration(config), seed).save_pretrained(folder)
     weights = load_file(folder / "model.safetensors")
@@ -122,6 +113,15 @@ def write_tiny_gemma3(folder: Path, *, seed: int = 0) -> int:
     told = {**words, "extra_special_tokens": words}
     _write_processor(folder, list(words.values()), words["boi_token"], told, processor, image_processor)
     return begin
+
+
+def _text_config(folder: Path, words: Sized) -> dict[str, Any]:
+    """The shape of the tiny Llama, with further words."""
+    told = _read(folder / "config.json")
+    of_the_whole = ("architectures", "model_type", "torch_dtype", "hidden_act", "rope_theta")
+    return {k: v for k, v in told.items() if k not in of_the_whole} | {
+        "vocab_size": VOCABULARY_SIZE + len(words)
+    }
 
 
 def _gemma3_name(name: str) -> str:
