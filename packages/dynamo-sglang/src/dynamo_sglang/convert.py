@@ -233,9 +233,8 @@ def sampling_params(request: Request, *, defaults: Mapping[str, Any], limits: En
         params["custom_params"] = {"thinking_budget": budget}
     if guided := options.get("guided_decoding"):
         params.update(_constraint(guided, limits))
-    if request.get("multi_modal_data") and params["max_new_tokens"] == limits.left_by(
-        len(request["token_ids"])
-    ):
+    left = limits.left_by(len(request["token_ids"]))
+    if request.get("multi_modal_data") and params["max_new_tokens"] == left:
         params["max_new_tokens"] = None  # as many as fit: only SGLang knows how long images make the prompt
     return params
 
