@@ -114,8 +114,8 @@ def _parts_of_cpus(plan: Plan) -> Iterator[str]:
     for process in plan.processes:
         if not str(process.resources.get("cpu", CPUS)).isdecimal():
             yield (
-                f"{process.section}: resources.cpu is {process.resources['cpu']!r}, but SLURM gives out whole "
-                "ones\n  fix: give a whole number"
+                f"{process.section}: resources.cpu is {process.resources['cpu']!r}, but SLURM gives out "
+                "whole ones\n  fix: give a whole number"
             )
 
 
