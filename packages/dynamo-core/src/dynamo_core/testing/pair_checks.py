@@ -210,6 +210,7 @@ class PairChecks:
     def test_a_decode_worker_that_dies_ends_its_streams_and_can_be_replaced(
         self, pair: Pair, reference: Reference
     ) -> None:
+        instances = pair.stack.instances()
         stream = iter(complete(pair.stack, Case("long", PROMPTS[3], max_tokens=1500), stream=True))
         next(stream)
         pair.kill("decode")
@@ -217,12 +218,11 @@ class PairChecks:
         with pytest.raises(openai.APIError):
             list(stream)
         assert time.monotonic() - began < RECOVERY_TIMEOUT
-        pair.start("decode").wait_for_line(
-            "is ready", START_TIMEOUT
-        )  # the lost one is believed in for a while
+        pair.start("decode").wait_for_line("is ready", START_TIMEOUT)
         pair.stack.wait_ready(START_TIMEOUT)
         answer = complete(pair.stack, GREEDY[2])
         assert answer.choices[0].text == decode(reference[GREEDY[2].name][0]["token_ids"])
+        pair.stack.wait_instances(instances)  # the lost one is believed in until its lease ends
 
 
 class IndependentDecodeChecks(PairChecks):

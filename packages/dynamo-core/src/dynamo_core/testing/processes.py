@@ -197,14 +197,15 @@ class Stack:
                 raise AssertionError(f"healthy is not {healthy} after {timeout} s:\n{logs}")
             time.sleep(0.01)
 
+    def instances(self) -> int:
+        """How many instances the frontend knows, lost ones whose lease still holds among them."""
+        with urllib.request.urlopen(f"{self.url}/health/runtime", timeout=5) as response:
+            return len(json.load(response)["instances"])
+
     def wait_instances(self, count: int, timeout: float = LIMIT) -> None:
         """Wait until the frontend knows this many instances."""
         deadline = time.monotonic() + timeout
-        while True:
-            with urllib.request.urlopen(f"{self.url}/health/runtime", timeout=5) as response:
-                found = len(json.load(response)["instances"])
-            if found == count:
-                return
+        while (found := self.instances()) != count:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{found} instances instead of {count} after {timeout} s")
             time.sleep(0.01)
