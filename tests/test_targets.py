@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,23 +13,25 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from rendering import (
+    GRAPHS,
+    IN_IMAGES,
+    ONE_POD,
+    ROOT,
+    SCHEMAS,
+    commands,
+    graph_of,
+    name_of,
+    objects,
+    plan_of,
+    rendered,
+)
 
 from dynamo_core.args.origins import Located, Origin
-from dynamo_core.deploy.gpus import Gpu, Inventory
 from dynamo_core.deploy.graph import GraphConfig, read_graph
-from dynamo_core.deploy.plan import make_plan
-from dynamo_core.deploy.process import Plan
-from dynamo_core.deploy.site import HERE
 from dynamo_core.errors import UserError
-from dynamo_core.targets import Files, Rendering, find_target, target_names
+from dynamo_core.targets import find_target, target_names
 
-ROOT = Path(__file__).resolve().parents[1]
-GRAPHS = sorted(
-    path
-    for engine in ("vllm", "sglang", "trtllm", "mocker")
-    for path in (ROOT / "examples" / engine).glob("*.yaml")
-)
-SCHEMAS = Path(__file__).with_name("schemas")
 VERSIONS = ("1.31", "1.33", "1.34")
 """Of Kubernetes; `preStop.sleep` is known to each."""
 OWN = """\
@@ -56,39 +57,9 @@ def parser():
     engine = Engine("Own", build_parser, gpus=lambda options: multiplied(options, "tp"))
     return DynamoFlexibleArgumentParser(GpuSettings, Deployment, engine=engine)
 """
-PLANNED: dict[tuple[str, str], Plan] = {}
-"""The plans of examples by file and site; making one asks each component in a process of its own."""
-IN_IMAGES = ("compose", "kubernetes")
 
 
-def names_of(path: Path) -> str:
-    return f"{path.parent.name}/{path.stem}"
-
-
-def graph_of(path: Path) -> GraphConfig:
-    return read_graph(path, ["--Common.container.image=registry.example/dynamo:1.0"])
-
-
-def eight_gpus() -> Inventory:
-    """A double: this machine has none."""
-    return Inventory(tuple(Gpu(str(index), f"GPU-{index}") for index in range(8)))
-
-
-def plan_of(graph: GraphConfig, target: str | None) -> Plan:
-    site = HERE if target is None else find_target(target).site()
-    key = (graph.source, site.name)
-    if graph.source not in map(str, GRAPHS):
-        return make_plan(graph, inventory=eight_gpus, site=site)
-    if key not in PLANNED:
-        PLANNED[key] = make_plan(graph, inventory=eight_gpus, site=site)
-    return PLANNED[key]
-
-
-def rendered(graph: GraphConfig, target: str) -> Files:
-    return find_target(target).render(Rendering(plan_of(graph, target), "g", f"dynamo render {target}"))
-
-
-@pytest.fixture(scope="module", params=GRAPHS, ids=names_of)
+@pytest.fixture(scope="module", params=GRAPHS, ids=name_of)
 def graph(request: pytest.FixtureRequest) -> GraphConfig:
     return graph_of(request.param)
 
@@ -98,51 +69,20 @@ def options(words: list[str]) -> dict[str, str]:
     return dict(zip(words[::2], words[1::2], strict=True))
 
 
-def commands(target: str, files: Files) -> Iterator[tuple[str, list[str]]]:
-    """The section and argv of each component as the files have them, read by each form's own rules."""
-    if target == "compose":
-        for name, service in yaml.safe_load(files["compose.yaml"])["services"].items():
-            yield name.rpartition("-")[0], [word.replace("$$", "$") for word in service["command"]]
-    elif target == "kubernetes":
-        for one in objects(files):
-            if one["kind"] == "Deployment":
-                spec = one["spec"]["template"]["spec"]["containers"][0]
-                words = [word.replace("$$(", "$(") for word in spec["command"]]
-                yield one["metadata"]["labels"]["app.kubernetes.io/name"], words
-    elif target == "procfile":
-        for line in files["Procfile"].splitlines()[2:]:
-            name, _, command = line.partition(": ")
-            script = 'printf "%s\\0" "$@"'
-            done = subprocess.run(
-                ["/bin/bash", "-c", command.replace("exec ", "set -- ", 1) + f"; {script}"],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            yield name.rpartition("-")[0], done.stdout.split("\0")[:-1]
-    elif target == "systemd":
-        for file, text in files.items():
-            if file.endswith(".service"):
-                (line,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
-                words = line.removeprefix("ExecStart=").strip('"').split('" "')
-                yield file.removeprefix("g-").rpartition("-")[0], [word.replace("%%", "%") for word in words]
-
-    elif target == "slurm":
-        for line in files["g.sbatch"].splitlines():
-            if line.startswith("start "):
-                _, name, _, _, *words = shlex.split(line)
-                yield name.rpartition("-")[0], words
+def cases() -> Iterator[Any]:
+    """Every example with every target; those that run pods of one kind can express the simple ones only."""
+    for path in GRAPHS:
+        for target in target_names():
+            if target not in ONE_POD or path.stem == "agg":
+                yield pytest.param(path, target, id=f"{name_of(path)}-{target}")
 
 
-def objects(files: Files) -> list[dict[str, Any]]:
-    return [one for text in files.values() for one in yaml.safe_load_all(text)]
-
-
-@pytest.mark.parametrize("target", target_names())
-def test_every_target_starts_what_serve_starts(graph: GraphConfig, target: str) -> None:
+@pytest.mark.parametrize(("path", "target"), cases())
+def test_every_target_starts_what_serve_starts(path: Path, target: str) -> None:
     """The same module with the same words, but for what the target's site tells, addresses, ports that were
     chosen, and GPUs."""
-    told = {f"--{key}" for key in find_target(target).site().settings}
+    graph, site = graph_of(path), find_target(target).site()
+    told = {f"--{key}" for key in site.settings}
     free = {*told, "--rpc-host", "--status-port", "--kv-transfer-port", "--gpus"}
     local = {process.section.lower(): list(process.argv) for process in plan_of(graph, None).processes}
     found = dict(commands(target, rendered(graph, target)))
@@ -155,7 +95,6 @@ def test_every_target_starts_what_serve_starts(graph: GraphConfig, target: str) 
         assert {k: v for k, v in mine.items() if k not in free} == {
             k: v for k, v in theirs.items() if k not in free
         }
-        site = find_target(target).site()
         assert {k: v for k, v in mine.items() if k in told} == {
             f"--{key}": str(value) for key, value in site.settings.items() if f"--{key}" in mine
         }
@@ -230,7 +169,7 @@ def test_gpus(with_gpus: str, tmp_path: Path) -> None:
     services = yaml.safe_load(rendered(graph, "compose")["compose.yaml"])["services"]
     devices = [s["deploy"]["resources"]["reservations"]["devices"][0] for s in services.values()]
     assert [device["device_ids"] for device in devices] == [["0", "1"], ["2", "3"]]
-    for command in (container["command"], *(service["command"] for service in services.values())):
+    for command in (container["args"], *(service["command"] for service in services.values())):
         assert "--gpus" not in command
 
 
@@ -264,14 +203,17 @@ class TestWhatCannotBeRendered:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
     ) -> None:
         monkeypatch.setenv("NATS_SERVER", "nats://me:hf_1234@nats.example")
-        text = "Worker: {component: dynamo_mocker.worker, model: m, container: {image: i}}\n"
+        text = (
+            "Common: {container: {image: i}}\nFrontend: {component: dynamo_frontend}\n"
+            "Worker: {component: dynamo_mocker.worker, model: m}\n"
+        )
         (tmp_path / "graph.yaml").write_text(text)
         assert rendered(read_graph(tmp_path / "graph.yaml"), target)  # which does not use NATS
-        said = self.refused(tmp_path, target, text, "--Worker.event-plane=nats")
+        said = self.refused(tmp_path, target, text, "--Common.event-plane=nats")
         assert "Worker: NATS_SERVER would be in nobody's reach" in said
         assert "hf_1234" not in said
-        kept = "--Worker.container.secrets={NATS_SERVER: nats/url}"
-        files = rendered(read_graph(tmp_path / "graph.yaml", ["--Worker.event-plane=nats", kept]), target)
+        kept = "--Common.container.secrets={NATS_SERVER: nats/url}"
+        files = rendered(read_graph(tmp_path / "graph.yaml", ["--Common.event-plane=nats", kept]), target)
         assert "NATS_SERVER" in "".join(files.values())
         assert "hf_1234" not in "".join(files.values())
 
@@ -282,6 +224,11 @@ class TestWhatCannotBeRendered:
             tmp_path, target, f"Worker: {{component: {source}, model: m, container: {{image: i}}}}\n"
         )
         assert f"Worker: its component is the file {source}, which no image has" in said
+
+    @pytest.mark.parametrize("target", ["systemd", "procfile", "slurm"])
+    def test_a_model_that_is_not_on_this_machine(self, tmp_path: Path, target: str) -> None:
+        said = self.refused(tmp_path, target, "Worker: {component: dynamo_mocker.worker, model: /no/model}\n")
+        assert "Worker: --model: there is no folder /no/model (from /graph.yaml:1)" in said
 
     def test_gpus_that_the_cluster_chooses(self, with_gpus: str, tmp_path: Path) -> None:
         said = self.refused(tmp_path, "kubernetes", f"{with_gpus}  gpus: 0,1,2,3\n")
@@ -345,9 +292,9 @@ def test_words_that_a_form_would_replace_stay_as_they_are(tmp_path: Path) -> Non
     graph = read_graph(tmp_path / "graph.yaml")
     (one,) = (one for one in objects(rendered(graph, "kubernetes")) if one["kind"] == "Deployment")
     (container,) = one["spec"]["template"]["spec"]["containers"]
-    assert word.replace("$(", "$$(") in container["command"]
+    assert word.replace("$(", "$$(") in container["args"]
     assert {"name": "SAY", "value": word.replace("$(", "$$(")} in container["env"]
-    assert container["command"][-1] == "$(POD_IP)"
+    assert container["args"][-1] == "$(POD_IP)"
     (service,) = yaml.safe_load(rendered(graph, "compose")["compose.yaml"])["services"].values()
     assert word.replace("$", "$$") in service["command"]
     unit = rendered(graph, "systemd")["g-worker-0.service"]
@@ -367,6 +314,24 @@ def test_only_the_port_for_clients_is_open() -> None:
         [{"from": [{"podSelector": {"matchLabels": whole}}]}],
         [{"ports": [{"port": 8000}]}],
     ]
+
+
+@pytest.mark.parametrize("target", IN_IMAGES)
+def test_files_of_an_image_need_not_be_here(tmp_path: Path, target: str) -> None:
+    (tmp_path / "graph.yaml").write_text(
+        "Common: {container: {image: i, volumes: {/models: claim:store}}}\n"
+        "Frontend: {component: dynamo_frontend, tls-cert-path: /tls/a.crt, tls-key-path: /tls/a.key}\n"
+        "Worker: {component: dynamo_mocker.worker, model: /models/tiny}\n"
+    )
+    graph = read_graph(tmp_path / "graph.yaml")
+    if target == "production-stack":
+        with pytest.raises(UserError, match="Frontend: it speaks TLS, and production-stack's router would"):
+            rendered(graph, target)
+        return
+    written = "".join(rendered(graph, target).values())
+    assert "/models/tiny" in written
+    assert "/tls/a.crt" in written
+    assert ("scheme: HTTPS" if target != "compose" else "https://") in written
 
 
 class TestCommand:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dynamo_core import interpreter
+from dynamo_core.elsewhere import has_own_files
 from dynamo_core.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ def check_model(model: str) -> None:
             fix=f"give the folder that holds it, {path.parent}",
         )
     elif _is_path(model):
+        if has_own_files():
+            return
         raise UserError(f"--model: there is no folder {model}", fix="check the path")
     else:
         logger.info(

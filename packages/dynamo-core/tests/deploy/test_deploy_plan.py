@@ -115,6 +115,7 @@ Worker:
         address="http://localhost:8001",
         drain_timeout=30.0,
         ready_key="http-port",
+        role="frontend",
     )
     assert [worker.name for worker in workers] == ["Worker/0", "Worker/1"]
     for number, worker in enumerate(workers):

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, WithJsonSchema
 
 from dynamo_core.args import ComponentSettings, RuntimeSettings, Settings, setting
+from dynamo_core.elsewhere import has_own_files
 from dynamo_core.environment import Variable
 from dynamo_core.errors import UserError
 from dynamo_core.runtime.own_server import OwnServer
@@ -94,11 +95,17 @@ def check(settings: FrontendSettings) -> None:
     if settings.batch_input and not settings.batch_input.is_file():
         found = "not a file, and a batch is read twice" if settings.batch_input.exists() else "not there"
         raise UserError(f"--input: {settings.batch_input} is {found}")
+    _check_tls(settings)
+
+
+def _check_tls(settings: FrontendSettings) -> None:
     if bool(settings.tls_cert_path) != bool(settings.tls_key_path):
         given, missing = ("cert", "key") if settings.tls_cert_path else ("key", "cert")
         raise UserError(
             f"HTTPS needs certificate and key: --tls-{given}-path is given", fix=f"add --tls-{missing}-path"
         )
+    if has_own_files():
+        return
     for key, path in (("tls-cert-path", settings.tls_cert_path), ("tls-key-path", settings.tls_key_path)):
         if path is not None and not Path(path).is_file():
             raise UserError(f"--{key}: there is no file {path}")

@@ -65,6 +65,8 @@ class Values:
     common: Mapping[str, Located] = field(default_factory=dict)
     """For every component of a graph; this one takes what it knows."""
     own: Mapping[str, Located] = field(default_factory=dict)
+    has_own_files: bool = False
+    """Whether the component will run where the files of this machine are not."""
 
 
 class DynamoFlexibleArgumentParser(Generic[S]):

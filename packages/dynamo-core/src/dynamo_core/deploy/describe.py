@@ -28,6 +28,7 @@ from dynamo_core.args.origins import Located, Origin
 from dynamo_core.args.parser import Arguments, DynamoFlexibleArgumentParser, Values
 from dynamo_core.args.show import hides
 from dynamo_core.deploy.asking import TIMEOUT, Outcome, ask_copy, ask_process, run
+from dynamo_core.elsewhere import in_an_image
 from dynamo_core.errors import UserError
 from dynamo_core.printing import each_problem
 
@@ -138,7 +139,12 @@ def _loads(text: str, component: str, python: str) -> Any:
 
 
 def _question(values: Values) -> str:
-    return json.dumps({"common": _pack(values.common), "own": _pack(values.own)}, default=str)
+    question = {
+        "common": _pack(values.common),
+        "own": _pack(values.own),
+        "has_own_files": values.has_own_files,
+    }
+    return json.dumps(question, default=str)
 
 
 async def _ask(python: str, component: str, question: str, env: Mapping[str, str]) -> str:
@@ -217,7 +223,8 @@ def _answer(component: str, values: Values) -> dict[str, Any]:
     except UserError as error:
         found["problems"] = each_problem(str(error))
         return found
-    found["problems"] = parser.problems(arguments)
+    with in_an_image(values.has_own_files):
+        found["problems"] = parser.problems(arguments)
     found["warnings"] = list(arguments.warnings)
     found["settings"] = _settings(parser, arguments)
     found["engine_options"] = {
@@ -285,7 +292,8 @@ def _answer_to(component: str, text: str) -> str:
         {key: Located(value, Origin(*origin)) for key, (value, *origin) in part.items()}
         for part in (question.get("common", {}), question.get("own", {}))
     )
-    return json.dumps(_answer(component, Values(common, own)), default=str)
+    values = Values(common, own, bool(question.get("has_own_files")))
+    return json.dumps(_answer(component, values), default=str)
 
 
 def main() -> None:

@@ -52,12 +52,12 @@ def make_plan(
     """
     problems: list[str] = []
     graph = site.informed(graph)
-    descriptions = describe_all(graph, problems, ask=ask)
+    descriptions = describe_all(graph, problems, ask=ask, site=site)
     known = [section for section in graph.sections if section.name in descriptions]
     problems += check_graph({section.name: descriptions[section.name] for section in known})
     parts = [_Part.of(section, descriptions[section.name], problems, site) for section in known]
     if not site.has_own_network:
-        _check_ports_given(parts, problems)
+        _check_ports_given(parts, problems, site)
     warnings = [f"{name}: {warning}" for name, d in descriptions.items() for warning in d.warnings]
     gpus = _place(parts, problems, warnings, inventory) if site.is_here else {}
     counts = {} if site.is_here else _count_gpus(parts, problems, site)
@@ -79,10 +79,12 @@ def make_plan(
     )
 
 
-def describe_all(graph: GraphConfig, problems: list[str], *, ask: Ask = describe) -> dict[str, Description]:
+def describe_all(
+    graph: GraphConfig, problems: list[str], *, ask: Ask = describe, site: Site = HERE
+) -> dict[str, Description]:
     """Every component of a graph with its values, by section; asks them all at the same time."""
     found: dict[str, Description] = {}
-    for section, answer in zip(graph.sections, run(_ask_all(graph, ask)), strict=True):
+    for section, answer in zip(graph.sections, run(_ask_all(graph, ask, site)), strict=True):
         problems += section.problems
         if isinstance(answer, UserError):
             problems.append(f"{section.name}: {answer}")
@@ -93,11 +95,11 @@ def describe_all(graph: GraphConfig, problems: list[str], *, ask: Ask = describe
     return found
 
 
-async def _ask_all(graph: GraphConfig, ask: Ask) -> list[Description | UserError]:
+async def _ask_all(graph: GraphConfig, ask: Ask, site: Site) -> list[Description | UserError]:
     turns = asyncio.Semaphore(ASKED_AT_ONCE)
 
     async def one(section: Section) -> Description | UserError:
-        values = Values(graph.common, section.values)
+        values = Values(graph.common, section.values, site.has_own_files)
         try:
             async with turns:
                 return await ask(section.component, section.python, values, section.env)
@@ -222,6 +224,12 @@ class _Part:
                 replicas=self.replicas if is_one else 1,
                 ready_key=self.ready_key,
                 container=self.container,
+                role=self.description.deployment.get("role", ""),
+                settings={
+                    key: Located(each.value, each.origin)
+                    for key, each in self.description.settings.items()
+                    if not each.is_secret
+                },
             )
 
     def _is_default(self, key: str) -> bool:
@@ -283,15 +291,15 @@ def _ports(description: Description) -> list[_Port]:
     return found
 
 
-def _check_ports_given(parts: Sequence[_Part], problems: list[str]) -> None:
-    """A port that was chosen is for one process."""
+def _check_ports_given(parts: Sequence[_Part], problems: list[str], site: Site) -> None:
+    """A port that was chosen is for one process of those that share a network."""
     holders: dict[int, str] = {}
     for part in parts:
         for port in part.ports:
             if port.number < 1 or part.replicas < 1:
                 continue
             me = f"{part.name}.{port.key} (from {port.described.origin})"
-            if part.replicas > 1:
+            if part.replicas > 1 and not site.is_alike:
                 problems.append(
                     f"{part.name}: {part.replicas} replicas cannot share {port.key} {port.number} "
                     f"(from {port.described.origin})\n"

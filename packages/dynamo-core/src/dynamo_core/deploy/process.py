@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dynamo_core.args.foreign import is_secret_variable
+from dynamo_core.args.origins import Located
 from dynamo_core.deploy.container import Container
+from dynamo_core.deploy.deployment import Role
 from dynamo_core.deploy.restarts import When
 
 
@@ -52,6 +54,10 @@ class Process:
     """The one of `ports` that tells whether it is ready."""
     container: Container = field(default_factory=Container)
     """What only a cluster is told."""
+    role: Role = ""
+    """What it is among the others, as its deployment class says."""
+    settings: Mapping[str, Located] = field(default_factory=dict, repr=False, compare=False)
+    """The values of its settings with their sources, by file key; without secrets."""
 
     @property
     def section(self) -> str:

@@ -20,12 +20,15 @@ class Site:
     is_alike: bool = False
     """Whether replicas are alike to the last word, so that a section is one process and their number."""
     has_own_network: bool = False
-    """Whether each replica has one, so that all of them can use the same ports."""
+    """Whether each process has one, so that all of them can use the same ports. Where replicas are alike and
+    this is not so, the components of the graph share one in each replica."""
     has_own_devices: bool = False
     """Whether a process sees no other GPUs than its own, so that nothing has to name them."""
     has_own_environment: bool = False
     """Whether a process sees nothing of the environment of the shell that plans, so that secrets which are
     there alone have to be asked for."""
+    has_own_files: bool = False
+    """Whether a process sees other files than those of this machine, as in a container."""
     first_port: int = 0
     """Of those that the plan chooses; 0 for ports that are free on this machine."""
     addresses: Iterator[str] | None = field(default=None, compare=False)

@@ -27,6 +27,7 @@ class Compose(Target):
             "compose",
             has_own_network=True,
             has_own_environment=True,
+            has_own_files=True,
             has_own_devices=True,
             first_port=9090,
             addresses=(f"{NETWORK}.{number}" for number in itertools.count(2)),

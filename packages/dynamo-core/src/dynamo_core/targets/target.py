@@ -100,6 +100,18 @@ def option_of(process: Process, key: str) -> str:
     return words[words.index(flag) + 1] if flag in words[:-1] else ""
 
 
+def told(process: Process, key: str) -> str:
+    """A setting with its value and source, for a message: `http-port 9000 (from graph.yaml:7)`."""
+    located = process.settings[key]
+    return f"{key} {located.value} (from {located.origin})"
+
+
+def value_of(process: Process, key: str) -> str:
+    """The value of a setting; empty if the component has no such setting, or none is given."""
+    located = process.settings.get(key)
+    return "" if located is None or located.value is None else str(located.value)
+
+
 def hidden_names(process: Process) -> list[str]:
     """The variables whose values are in no file."""
     return sorted({*process.secrets, *filter(is_secret_variable, process.env)})
