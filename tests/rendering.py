@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from dynamo_core.deploy.gpus import Gpu, Inventory
@@ -32,6 +33,14 @@ PLANNED: dict[tuple[str, str], Plan] = {}
 def name_of(path: Path) -> str:
     """`mocker/agg`."""
     return f"{path.parent.name}/{path.stem}"
+
+
+def one_process_for(path: Path) -> pytest.MarkDecorator:
+    """Lets one process of several run all tests of an example, which then plans it once."""
+    return pytest.mark.xdist_group(name_of(path))
+
+
+EXAMPLES = [pytest.param(path, id=name_of(path), marks=one_process_for(path)) for path in GRAPHS]
 
 
 def graph_of(path: Path) -> GraphConfig:

@@ -6,7 +6,7 @@ import itertools
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jsonschema
 import kubernetes_validate
@@ -14,6 +14,7 @@ import pytest
 import yaml
 from rendering import (
     CONTAINERS,
+    EXAMPLES,
     GRAPHS,
     IN_IMAGES,
     ONE_POD,
@@ -25,10 +26,13 @@ from rendering import (
     rendered,
 )
 
+from dynamo_core.deploy import Graph
 from dynamo_core.deploy.graph import read_graph
 from dynamo_core.errors import UserError
 from dynamo_core.targets import Files, Rendering, find_target
 from dynamo_core.testing.processes import PORTS, Running, Stack
+from dynamo_frontend.frontend import Deployment as Frontend
+from dynamo_mocker.worker import Deployment as MockerWorker
 
 pytest_plugins = ["dynamo_core.testing.plugin"]
 
@@ -93,7 +97,7 @@ def refused(target: str, graph: Any) -> str:
 
 
 @pytest.mark.parametrize("target", SCHEMA_OF)
-@pytest.mark.parametrize("path", GRAPHS, ids=name_of)
+@pytest.mark.parametrize("path", EXAMPLES)
 def test_every_field_is_one_that_the_target_knows(path: Path, target: str) -> None:
     if target in ONE_POD and path.stem != "agg":
         refused(target, graph_of(path))
@@ -423,3 +427,109 @@ def test_the_router_of_production_stack_is_told_where_the_frontend_is() -> None:
     assert router["staticModels"] == "Qwen/Qwen3-0.6B"
     services = [one["metadata"]["name"] for one in values["extraObjects"] if one["kind"] == "Service"]
     assert "g-frontend" in services
+
+
+class TestAutoscaling:
+    GRAPH = (
+        "Common: {{container: {{image: i}}}}\nFrontend: {{component: dynamo_frontend}}\n"
+        "Worker: {{component: dynamo_mocker.worker, model: m, container: {{autoscale: {}}}}}\n"
+    )
+
+    def scaler(self, folder: Path, target: str, wanted: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        found = objects(rendered(graph_in(folder, self.GRAPH.format(wanted)), target))
+        kinds = ("HorizontalPodAutoscaler", "ScaledObject")
+        (scaler,) = (one for one in found if one["kind"] in kinds)
+        return scaler, found
+
+    def test_by_the_clusters_own(self, tmp_path: Path) -> None:
+        scaler, found = self.scaler(tmp_path, "kubernetes", "{max: 8, average: 2.5}")
+        for version in ("1.31", "1.34"):
+            kubernetes_validate.validate(scaler, version, strict=True)
+        spec = scaler["spec"]
+        assert (spec["minReplicas"], spec["maxReplicas"]) == (1, 8)
+        assert spec["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "g-worker"}
+        (metric,) = spec["metrics"]
+        assert metric["pods"] == {
+            "metric": {"name": "dynamo_core_requests_waiting"},
+            "target": {"type": "AverageValue", "averageValue": "2500m"},
+        }
+        counts = {
+            one["metadata"]["name"]: one["spec"].get("replicas")
+            for one in found
+            if one["kind"] == "Deployment"
+        }
+        assert counts == {"g-frontend": 1, "g-worker": None}
+        assert "PodDisruptionBudget" in {one["kind"] for one in found}
+
+    def test_by_keda(self, tmp_path: Path) -> None:
+        scaler, _ = self.scaler(tmp_path, "kubernetes", "{min: 0, max: 4, prometheus: 'http://p:9090'}")
+        assert scaler["apiVersion"] == "keda.sh/v1alpha1"
+        assert (scaler["spec"]["minReplicaCount"], scaler["spec"]["maxReplicaCount"]) == (0, 4)
+        (trigger,) = scaler["spec"]["triggers"]
+        assert trigger["type"] == "prometheus"
+        assert trigger["metadata"] == {
+            "serverAddress": "http://p:9090",
+            "query": 'sum(dynamo_core_requests_waiting{pod=~"g-worker-.*"})',
+            "threshold": "4",
+        }
+
+    @pytest.mark.parametrize("target", ["dynamo", "dynamo-v1alpha1"])
+    def test_through_the_operator(self, tmp_path: Path, target: str) -> None:
+        scaler, (graph, *_) = self.scaler(tmp_path, target, "{max: 8}")
+        assert scaler["spec"]["scaleTargetRef"]["kind"] == "DynamoGraphDeploymentScalingAdapter"
+        assert scaler["spec"]["scaleTargetRef"]["name"] == "g-worker"
+        validator(target).validate(graph)
+        assert (
+            "scalingAdapter:" in rendered(graph_in(tmp_path, self.GRAPH.format("{max: 8}")), target)["g.yaml"]
+        )
+
+    @pytest.mark.parametrize("target", ["aibrix", *ONE_POD])
+    def test_where_it_is_not_written(self, tmp_path: Path, target: str) -> None:
+        assert "Worker: container.autoscale is not written for" in refused(
+            target, graph_in(tmp_path, self.GRAPH.format("{max: 8}"))
+        )
+
+    @pytest.mark.parametrize(
+        "wanted",
+        ["{}", "{max: 0}", "{max: 2, min: 3}", "{max: 2, min: 0}", "{max: 2, mni: 1}", "3", "{max: many}"],
+    )
+    def test_what_is_none(self, tmp_path: Path, wanted: str) -> None:
+        said = refused("kubernetes", graph_in(tmp_path, self.GRAPH.format(wanted)))
+        assert f"Worker: {tmp_path}/graph.yaml:3: container.autoscale " in said
+        assert "fix: give {max: N, min: N, metric: NAME, average: NUMBER, prometheus: URL}" in said
+
+
+def test_a_prometheus_elsewhere_may_read_the_status_ports(tmp_path: Path) -> None:
+    container = "container: {image: i, scraped-from: monitoring}"
+    text = f"Worker: {{component: dynamo_mocker.worker, model: m, {container}}}\n"
+    found = objects(rendered(graph_in(tmp_path, text), "kubernetes"))
+    policies = {one["metadata"]["name"]: one["spec"] for one in found if one["kind"] == "NetworkPolicy"}
+    (rule,) = policies["g-worker-metrics"]["ingress"]
+    assert rule["ports"] == [{"port": 9090}]
+    (there,) = rule["from"]
+    assert there == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+
+
+class TestPython:
+    """`to_kubernetes`: the same objects from Python."""
+
+    def test_a_graph(self) -> None:
+        class Worker(MockerWorker):
+            container: ClassVar = {"image": "i"}
+            replicas = 2
+
+        class Front(Frontend):
+            container: ClassVar = {"image": "i"}
+
+        found = Graph(Frontend=Front, Worker=Worker, common={"model": "m"}).to_kubernetes("g")
+        counts = {
+            one["metadata"]["name"]: one["spec"]["replicas"] for one in found if one["kind"] == "Deployment"
+        }
+        assert counts == {"g-frontend": 1, "g-worker": 2}
+
+    def test_one_component(self) -> None:
+        class Alone(MockerWorker):
+            container: ClassVar = {"image": "i"}
+
+        names = [one["metadata"]["name"] for one in Alone.to_kubernetes("g", model="m")]
+        assert "g-alone" in names

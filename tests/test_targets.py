@@ -14,6 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from rendering import (
+    EXAMPLES,
     GRAPHS,
     IN_IMAGES,
     ONE_POD,
@@ -23,6 +24,7 @@ from rendering import (
     graph_of,
     name_of,
     objects,
+    one_process_for,
     plan_of,
     rendered,
 )
@@ -59,7 +61,7 @@ def parser():
 """
 
 
-@pytest.fixture(scope="module", params=GRAPHS, ids=name_of)
+@pytest.fixture(scope="module", params=EXAMPLES)
 def graph(request: pytest.FixtureRequest) -> GraphConfig:
     return graph_of(request.param)
 
@@ -74,7 +76,8 @@ def cases() -> Iterator[Any]:
     for path in GRAPHS:
         for target in target_names():
             if target not in ONE_POD or path.stem == "agg":
-                yield pytest.param(path, target, id=f"{name_of(path)}-{target}")
+                case = f"{name_of(path)}-{target}"
+                yield pytest.param(path, target, id=case, marks=one_process_for(path))
 
 
 @pytest.mark.parametrize(("path", "target"), cases())

@@ -13,6 +13,8 @@ COMMANDS = {
     "run": "Start an engine and what it needs in one line: dynamo run in=http out=vllm MODEL.",
     "serve": "Start all components of a graph on this machine.",
     "render": "Write a graph as Kubernetes objects, a compose file, systemd units, …",
+    "build": "Write a Containerfile for packages of components, pinned to what is installed here.",
+    "deploy": "Apply a graph to a Kubernetes cluster, after showing what changes.",
     "restart": "Restart processes of a running graph, one after the other.",
     "stop": "Stop running graphs.",
     "logs": "Print what a graph in the background has written.",

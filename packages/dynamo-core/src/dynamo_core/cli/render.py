@@ -39,7 +39,7 @@ def build_parser(*, with_targets: bool = False) -> CommandParser:
     parser.add_argument("target", metavar="TARGET", help="see below")
     add_graph(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="write files there; else print them")
-    parser.add_argument("--name", help="of the graph; default: the file's")
+    add_name(parser)
     group = parser.add_argument_group("instead of rendering")
     group.add_argument("--show-config", action="store_true", help="print every value with its source")
     return parser
@@ -53,13 +53,23 @@ def main(argv: list[str]) -> int:
     graph = read_graph(options.graph, overrides, options.file)
     if options.show_config:
         return show_graph(target.site().informed(graph))
-    name = check_name(options.name or graph_name(options.graph).lower().replace("_", "-"))
+    name = name_of(options)
     files = render(target, graph, name, argv)
     if options.output is None:
         _print(files)
     else:
         _write(files, options.output)
     return 0
+
+
+def add_name(parser: CommandParser) -> None:
+    """The flag for a graph's name."""
+    parser.add_argument("--name", help="of the graph; default: the file's")
+
+
+def name_of(options: argparse.Namespace) -> str:
+    """The name of a graph, given or by its file. Raises `UserError`."""
+    return check_name(options.name or graph_name(options.graph).lower().replace("_", "-"))
 
 
 def check_name(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from dynamo_core.args.config_files import CONTAINER
 from dynamo_core.args.origins import Located, Origin
@@ -16,6 +16,7 @@ Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|[kMGT
 MountPath = Annotated[str, StringConstraints(pattern=r"^/[^:]*$")]
 SecretKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")]
 Volume = Annotated[str, StringConstraints(pattern=r"^(claim:[a-z0-9.-]+|host:/.*|memory|scratch)$")]
+DnsName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")]
 Policy = Annotated[str, StringConstraints(pattern=r"^(Always|IfNotPresent|Never)$")]
 
 _FORMS = {
@@ -23,7 +24,33 @@ _FORMS = {
     "volumes": "a path with claim:NAME, host:/PATH, memory or scratch, as /models: claim:models",
     "shared_memory": "a Kubernetes quantity, as 16Gi",
     "image_pull_policy": "Always, IfNotPresent or Never",
+    "autoscale": "{max: N, min: N, metric: NAME, average: NUMBER, prometheus: URL}, or max alone; min is at "
+    "most max, and at least 1 without prometheus",
+    "scraped_from": "the name of a namespace",
 }
+
+
+class Autoscale(BaseModel):
+    """How many replicas there are to be, by a metric of the component."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    max: int = Field(ge=1)
+    min: int = Field(default=1, ge=0)
+    metric: Word = "dynamo_core_requests_waiting"
+    """One of the component's own, as its `/metrics` has it."""
+    average: float = Field(default=4.0, gt=0, strict=False)
+    """What a replica should have of it: more replicas are started above it, some stopped below."""
+    prometheus: Word | None = None
+    """The address of a Prometheus, for KEDA; without it the cluster's own metrics adapter is asked."""
+
+    @model_validator(mode="after")
+    def _order(self) -> Autoscale:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        if not self.min and not self.prometheus:
+            raise ValueError("min 0 needs KEDA, and so prometheus")
+        return self
 
 
 class Container(BaseModel):
@@ -46,6 +73,9 @@ class Container(BaseModel):
     service_account: Word | None = None
     labels: dict[Word, str] = {}
     annotations: dict[Word, str] = {}
+    autoscale: Autoscale | None = None
+    scraped_from: DnsName | None = None
+    """The namespace whose pods may read the status ports; a Prometheus elsewhere could not, otherwise."""
 
 
 Keys = Mapping[str, Located]

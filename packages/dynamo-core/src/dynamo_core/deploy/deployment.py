@@ -99,6 +99,13 @@ class BaseDeployment:
         return getattr(cls, "name" if setting == "component" else setting, None)
 
     @classmethod
+    def to_kubernetes(cls, name: str, **common: Any) -> list[dict[str, Any]]:
+        """The objects of this component alone, with settings such as `model`. Raises `UserError`."""
+        from dynamo_core.deploy.objects import Graph
+
+        return Graph(cls, common=common).to_kubernetes(name)
+
+    @classmethod
     def describe(cls) -> dict[str, Any]:
         """The deployment as plain data, for a planner in another process."""
         return {

@@ -64,6 +64,12 @@ class Graph:
         tree: Tree = {"Common": common} if common else {}
         return tree | {name: dict(_keys(component)) for name, component in self.sections.items()}
 
+    def to_kubernetes(self, name: str) -> list[dict[str, Any]]:
+        """What `dynamo render kubernetes` writes for it, as objects. Raises `UserError`."""
+        from dynamo_core.targets.kubernetes import objects_of
+
+        return objects_of(self, name)
+
 
 def load_graph(reference: str) -> Graph:
     """The object that `module:name` refers to, found as by `python -m` in this folder.

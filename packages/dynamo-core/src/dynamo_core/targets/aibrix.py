@@ -10,17 +10,29 @@ from collections.abc import Iterable
 
 from dynamo_core.deploy.process import Process
 from dynamo_core.deploy.site import Site
+from dynamo_core.errors import UserError
 from dynamo_core.targets.kubernetes import GRAPH, Kubernetes, meta, pod_template
 from dynamo_core.targets.pods import Object, cluster_site
-from dynamo_core.targets.target import Rendering, dashed
+from dynamo_core.targets.target import Files, Rendering, dashed
 
 
 class AIBrix(Kubernetes):
     name = "aibrix"
     summary = "a StormService for AIBrix, with services and rights"
 
+    kinds = (("orchestration.aibrix.ai/v1alpha1", "StormService"), *Kubernetes.kinds[1:])
+
     def site(self) -> Site:
         return cluster_site(self.name)
+
+    def render(self, rendering: Rendering) -> Files:
+        scaled = [process.section for process in rendering.plan.processes if process.container.autoscale]
+        if scaled:
+            raise UserError(
+                f"{', '.join(scaled)}: container.autoscale is not written for AIBrix",
+                fix="leave it out; AIBrix scales by its own PodAutoscaler",
+            )
+        return super().render(rendering)
 
     def workloads(self, rendering: Rendering) -> Iterable[Object]:
         graph = rendering.name

@@ -8,12 +8,13 @@ schema cannot hold are checked here.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from dynamo_core.deploy.process import Plan, Process
 from dynamo_core.deploy.site import Site
 from dynamo_core.errors import UserError
 from dynamo_core.targets.image import as_yaml
+from dynamo_core.targets.kubernetes import component_autoscaler, meta
 from dynamo_core.targets.pods import (
     GPU,
     Object,
@@ -30,12 +31,16 @@ MAX_NAMES = 45
 HTTP_PORT = 8000
 """Where the operator's Service and its own probes expect a frontend."""
 GLOBAL_NAMESPACE = "dynamo"
+SCALING_ADAPTER = {"apiVersion": "nvidia.com/v1alpha1", "kind": "DynamoGraphDeploymentScalingAdapter"}
+"""What the operator makes for a component that others scale, called `GRAPH-COMPONENT`."""
+SCALERS = (("autoscaling/v2", "HorizontalPodAutoscaler"), ("keda.sh/v1alpha1", "ScaledObject"))
 
 
 class DynamoGraph(Target):
     name = "dynamo"
     summary = "a DynamoGraphDeployment for Dynamo's operator"
     version = "v1beta1"
+    kinds = (("nvidia.com/v1beta1", "DynamoGraphDeployment"), *SCALERS)
 
     def site(self) -> Site:
         return cluster_site(self.name)
@@ -46,12 +51,20 @@ class DynamoGraph(Target):
         graph: Object = {
             "apiVersion": f"nvidia.com/{self.version}",
             "kind": "DynamoGraphDeployment",
-            "metadata": {"name": rendering.name},
+            "metadata": meta(rendering.name, rendering.name),
         }
         if all(option_of(process, "discovery-backend") == "etcd" for process in rendering.plan.processes):
             graph["metadata"]["annotations"] = {"nvidia.com/dynamo-discovery-backend": "etcd"}
         graph["spec"] = self.spec(rendering.plan)
-        return {f"{rendering.name}.yaml": rendering.header() + as_yaml([graph])}
+        scalers = [
+            component_autoscaler(rendering.name, process, wanted, SCALING_ADAPTER)
+            for process in rendering.plan.processes
+            if (wanted := process.container.autoscale)
+        ]
+        return {f"{rendering.name}.yaml": rendering.header() + as_yaml([graph, *scalers])}
+
+    def pods_of(self, name: str) -> Mapping[str, str]:
+        return {"nvidia.com/dynamo-graph-deployment-name": name}
 
     def spec(self, plan: Plan) -> Object:
         """The part that differs from version to version."""
@@ -62,6 +75,7 @@ class DynamoGraphAlpha(DynamoGraph):
     name = "dynamo-v1alpha1"
     summary = "the same in the older form, for an operator before v1beta1"
     version = "v1alpha1"
+    kinds = (("nvidia.com/v1alpha1", "DynamoGraphDeployment"), *SCALERS)
 
     def spec(self, plan: Plan) -> Object:
         return {"services": {dashed(process.section): _service(process, plan) for process in plan.processes}}
@@ -95,6 +109,7 @@ def _component(process: Process, plan: Plan) -> Object:
         "name": dashed(process.section),
         "type": _type(process),
         "replicas": process.replicas,
+        **({"scalingAdapter": {}} if container.autoscale else {}),
         "runtimeVersionOverride": _runtime_version(),
     }
     if container.shared_memory:
@@ -112,6 +127,7 @@ def _service(process: Process, plan: Plan) -> Object:
         "componentType": "worker" if is_half else kind,
         **({"subComponentType": kind} if is_half else {}),
         "replicas": process.replicas,
+        **({"scalingAdapter": {"enabled": True}} if container.autoscale else {}),
         "runtimeVersionOverride": _runtime_version(),
     }
     if container.shared_memory:

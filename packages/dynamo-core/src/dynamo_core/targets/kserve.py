@@ -6,11 +6,12 @@ command and arguments are therefore given both, and probes with their scheme.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from dynamo_core.deploy.process import Plan, Process
 from dynamo_core.deploy.site import Site
 from dynamo_core.targets.image import as_yaml
+from dynamo_core.targets.kubernetes import meta
 from dynamo_core.targets.one_pod import Pod, pod_site
 from dynamo_core.targets.pods import Object
 from dynamo_core.targets.target import Files, Rendering, Target, told, value_of
@@ -22,6 +23,7 @@ HTTP_PORT = 8000
 class KServe(Target):
     name = "kserve"
     summary = "an LLMInferenceService for KServe"
+    kinds = (("serving.kserve.io/v1alpha2", "LLMInferenceService"),)
 
     def site(self) -> Site:
         return pod_site(self.name)
@@ -43,6 +45,9 @@ class KServe(Target):
             },
         }
         return {f"{rendering.name}.yaml": rendering.header() + as_yaml([service])}
+
+    def pods_of(self, name: str) -> Mapping[str, str]:
+        return {"app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "llminferenceservice"}
 
 
 def _problems(plan: Plan) -> Iterator[str]:
@@ -78,5 +83,7 @@ def uri_of(worker: Process) -> str:
 
 
 def _metadata(name: str, worker: Process) -> Object:
-    own = {"labels": worker.container.labels, "annotations": worker.container.annotations}
-    return {"name": name, **{key: dict(values) for key, values in own.items() if values}}
+    found = meta(name, name, worker.container.labels)
+    if worker.container.annotations:
+        found["annotations"] = dict(worker.container.annotations)
+    return found

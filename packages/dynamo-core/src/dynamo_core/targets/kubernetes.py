@@ -7,11 +7,20 @@ resource for clusters that do not have it from Dynamo's operator.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
 
+import yaml
+
+from dynamo_core.deploy.container import Autoscale
+from dynamo_core.deploy.graph import configure
+from dynamo_core.deploy.objects import Graph
+from dynamo_core.deploy.plan import make_plan
 from dynamo_core.deploy.process import Process
 from dynamo_core.deploy.site import Site
 from dynamo_core.errors import UserError
+from dynamo_core.targets.autoscaling import autoscaler
 from dynamo_core.targets.image import as_yaml
 from dynamo_core.targets.kubernetes_discovery import DISCOVERED, discovery_account, metadata_resource
 from dynamo_core.targets.pods import (
@@ -26,11 +35,25 @@ from dynamo_core.targets.pods import (
 from dynamo_core.targets.target import Files, Rendering, Target, dashed, option_of
 
 GRAPH, COMPONENT = "app.kubernetes.io/part-of", "app.kubernetes.io/name"
+MANAGED_BY = {"app.kubernetes.io/managed-by": "dynamo"}
+"""The label of everything that is applied here; what has it and is in no graph any more is deleted."""
+RBAC = "rbac.authorization.k8s.io/v1"
 
 
 class Kubernetes(Target):
     name = "kubernetes"
     summary = "plain objects for kubectl apply"
+    kinds: ClassVar[Sequence[tuple[str, str]]] = (
+        ("apps/v1", "Deployment"),
+        ("v1", "Service"),
+        ("policy/v1", "PodDisruptionBudget"),
+        ("networking.k8s.io/v1", "NetworkPolicy"),
+        (RBAC, "RoleBinding"),
+        (RBAC, "Role"),
+        ("v1", "ServiceAccount"),
+        ("autoscaling/v2", "HorizontalPodAutoscaler"),
+        ("keda.sh/v1alpha1", "ScaledObject"),
+    )
 
     def site(self) -> Site:
         return cluster_site("kubernetes")
@@ -57,11 +80,18 @@ class Kubernetes(Target):
         yield from (_service(graph, process) for process in plan.processes)
         yield from self.workloads(rendering)
 
+    def pods_of(self, name: str) -> Mapping[str, str]:
+        return {GRAPH: name}
+
     def workloads(self, rendering: Rendering) -> Iterable[Object]:
         """What starts the pods."""
         for process in rendering.plan.processes:
             yield _deployment(rendering.name, process)
-            if process.replicas > 1:
+            wanted = process.container.autoscale
+            if wanted:
+                subject = {"apiVersion": "apps/v1", "kind": "Deployment"}
+                yield component_autoscaler(rendering.name, process, wanted, subject)
+            if process.replicas > 1 or (wanted and wanted.max > 1):
                 yield _disruption_budget(rendering.name, process)
 
 
@@ -79,7 +109,7 @@ def meta(graph: str, name: str, labels: Mapping[str, str] | None = None) -> Obje
     """What every object has."""
     return {
         "name": name,
-        "labels": {GRAPH: graph, "app.kubernetes.io/managed-by": "dynamo", **(labels or {})},
+        "labels": {GRAPH: graph, **MANAGED_BY, **(labels or {})},
     }
 
 
@@ -90,7 +120,8 @@ def _deployment(graph: str, process: Process) -> Object:
         "kind": "Deployment",
         "metadata": meta(graph, object_name(graph, process), selector),
         "spec": {
-            "replicas": process.replicas,
+            # What an autoscaler sets is not ours to set again with every change.
+            **({} if process.container.autoscale else {"replicas": process.replicas}),
             "selector": {"matchLabels": selector},
             # A new pod that wants GPUs may never find any while the old one has them.
             "strategy": {"rollingUpdate": {"maxSurge": 0 if process.gpu_count else 1, "maxUnavailable": 1}},
@@ -98,6 +129,12 @@ def _deployment(graph: str, process: Process) -> Object:
             "template": pod_template(graph, process),
         },
     }
+
+
+def component_autoscaler(graph: str, process: Process, wanted: Autoscale, subject: Object) -> Object:
+    """What scales a component, called like what it scales."""
+    name = object_name(graph, process)
+    return autoscaler(meta(graph, name, selector_of(graph, process)), wanted, {**subject, "name": name})
 
 
 def pod_template(graph: str, process: Process) -> Object:
@@ -144,10 +181,15 @@ def _network_policies(rendering: Rendering) -> Iterable[Object]:
     ours = {GRAPH: graph}
     yield _policy(meta(graph, graph), ours, {"from": [{"podSelector": {"matchLabels": dict(ours)}}]})
     for process in rendering.plan.processes:
+        selector = selector_of(graph, process)
         if process.address:
-            selector = selector_of(graph, process)
             metadata = meta(graph, object_name(graph, process), selector)
             yield _policy(metadata, selector, {"ports": [{"port": process.ports[process.ready_key]}]})
+        space, port = process.container.scraped_from, process.ports.get("status-port")
+        if space and port:
+            metadata = meta(graph, f"{object_name(graph, process)}-metrics", selector)
+            there = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": space}}}
+            yield _policy(metadata, selector, {"from": [there], "ports": [{"port": port}]})
 
 
 def _policy(metadata: Object, selector: Mapping[str, str], rule: Object) -> Object:
@@ -161,3 +203,11 @@ def _policy(metadata: Object, selector: Mapping[str, str], rule: Object) -> Obje
             "ingress": [rule],
         },
     }
+
+
+def objects_of(graph: Graph, name: str) -> list[Object]:
+    """The objects of a Python graph, as `dynamo render kubernetes` writes them. Raises `UserError`."""
+    target = Kubernetes()
+    plan = make_plan(configure(name, Path(), graph.tree(name), []), site=target.site())
+    files = target.render(Rendering(plan, name, f"Graph.to_kubernetes({name!r})"))
+    return [one for text in files.values() for one in yaml.safe_load_all(text)]

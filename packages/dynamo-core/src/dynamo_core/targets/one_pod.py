@@ -90,6 +90,11 @@ def _problems(plan: Plan, target: str) -> Iterator[str]:
                 f"{process.section}: it is {role}, and {target} starts pods that are all alike, each with a "
                 f"frontend and a worker\n{instead}"
             )
+        if process.container.autoscale:
+            yield (
+                f"{process.section}: container.autoscale is not written for {target}\n"
+                "  fix: leave it out; what the target brings for scaling is for whoever applies it"
+            )
         if process.role == "frontend" and process.replicas != 1:
             yield (
                 f"{process.section}: it has {process.replicas} replicas, and {target} starts one for each "

@@ -21,6 +21,7 @@ from dynamo_core.targets.target import Files, Rendering, value_of
 class ProductionStack(Kubernetes):
     name = "production-stack"
     summary = "values for the Helm chart of vLLM production-stack"
+    kinds = ()
 
     def site(self) -> Site:
         return cluster_site(self.name)

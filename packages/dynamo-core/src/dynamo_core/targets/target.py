@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import ClassVar
@@ -47,6 +47,8 @@ class Target(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     """One line for the help."""
+    kinds: ClassVar[Sequence[tuple[str, str]]] = ()
+    """What `dynamo deploy` applies, as versions and kinds; none if the files are for somebody else."""
 
     @abstractmethod
     def site(self) -> Site:
@@ -55,6 +57,10 @@ class Target(ABC):
     @abstractmethod
     def render(self, rendering: Rendering) -> Files:
         """Raises `UserError` with every reason for which a graph cannot be expressed in this form."""
+
+    def pods_of(self, name: str) -> Mapping[str, str]:
+        """The labels of a graph's pods."""
+        raise NotImplementedError(f"target {self.name} starts no pods")
 
 
 def target_names() -> list[str]:
