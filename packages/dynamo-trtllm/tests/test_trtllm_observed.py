@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,9 @@ from tensorrt_llm._double import BLOCKS
 from dynamo_core.testing.collector import Collector, collecting
 from dynamo_core.testing.engine_checks import PROMPTS, Case, complete
 from dynamo_core.testing.engines import EngineUnderTest
+from dynamo_core.testing.observed_checks import Watched
 from dynamo_core.testing.pair_checks import request_for
-from dynamo_core.testing.processes import LIMIT, PORTS, Running, Stack
+from dynamo_core.testing.processes import Stack
 
 PROMPT = [10 + i % 80 for i in range(100)]
 COMMON = ("dynamo_core_requests_waiting", "dynamo_core_requests_running", "dynamo_core_kv_cache_usage_ratio")
@@ -78,31 +77,6 @@ def test_what_is_not_told_is_left_out(stats: dict[str, Any]) -> None:
     assert "utilization" not in exposition(stats)
 
 
-class Watched:
-    """A worker with a status port and without KV events, behind a frontend; both send traces."""
-
-    def __init__(self, stack: Stack, engine: EngineUnderTest, *flags: object) -> None:
-        self.stack = stack
-        self.url = f"http://127.0.0.1:{(port := next(PORTS))}"
-        stack.frontend(*flags)
-        self.worker: Running = engine.start(
-            stack, "--status-port", port, "--health-interval", 0, "--max-batch-size", 4, *flags
-        )
-        stack.wait_ready()
-
-    def metrics(self) -> dict[str, float]:
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as response:
-            return samples(response.read().decode())
-
-    def wait(self, is_it: Callable[[dict[str, float]], bool]) -> dict[str, float]:
-        """The metrics once `is_it` holds for them; the engine is asked a few times each second."""
-        deadline = time.monotonic() + LIMIT
-        while not is_it(found := self.metrics()):
-            assert time.monotonic() < deadline, found
-            time.sleep(0.02)
-        return found
-
-
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
     with collecting() as collector:
@@ -114,7 +88,8 @@ def watched(
     tmp_path_factory: pytest.TempPathFactory, engine: EngineUnderTest, tiny_model: Path, collector: Collector
 ) -> Iterator[Watched]:
     with Stack(tmp_path_factory.mktemp("watched"), tiny_model) as stack:
-        yield Watched(stack, engine, *collector.flags)
+        flags = ("--health-interval", 0, "--max-batch-size", 4)
+        yield Watched(stack, engine, *flags, both=collector.flags)
 
 
 @pytest.mark.setting("status_port")
@@ -124,17 +99,17 @@ def test_metrics_without_kv_events(watched: Watched) -> None:
     assert before["trtllm_kv_cache_max_blocks"] == BLOCKS
     stream = complete(watched.stack, Case("long", PROMPT, max_tokens=1500), stream=True)
     next(iter(stream))
-    busy = watched.wait(lambda found: found["dynamo_core_requests_running"] == 1)
+    busy = watched.wait_metrics(lambda found: found["dynamo_core_requests_running"] == 1)
     assert 0 < busy["dynamo_core_kv_cache_usage_ratio"] < 1
     assert busy["trtllm_kv_cache_utilization"] == busy["dynamo_core_kv_cache_usage_ratio"]
     stream.close()
-    watched.wait(lambda found: not any(found[name] for name in COMMON))
+    watched.wait_metrics(lambda found: not any(found[name] for name in COMMON))
 
 
 def test_the_hit_rate_is_told_also_of_what_was_over_at_once(watched: Watched) -> None:
     for _ in range(5):
         complete(watched.stack, Case("short", PROMPT[::-1], max_tokens=2))
-    watched.wait(lambda found: found["trtllm_kv_cache_hit_rate"] >= 0.4)
+    watched.wait_metrics(lambda found: found["trtllm_kv_cache_hit_rate"] >= 0.4)
 
 
 @pytest.mark.setting("otlp_endpoint", "otlp_protocol")

@@ -52,6 +52,12 @@ def extend(variables: Mapping[str, str]) -> None:
     os.environ.update(variables)
 
 
+def become(variables: Mapping[str, str]) -> None:
+    """Take over the whole environment of another process."""
+    os.environ.clear()
+    os.environ.update(variables)
+
+
 def wants_colour(*, is_terminal: bool) -> bool:
     """Whether to colour what is printed: as a terminal allows, `NO_COLOR` or `FORCE_COLOR` say."""
     if os.environ.get("NO_COLOR"):

