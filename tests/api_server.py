@@ -78,7 +78,7 @@ class ApiServer:
     def live(self, key: Key) -> Object:
         whole: Object = {}
         for wanted in self.applied[key].values():
-            whole = _merged(whole, wanted)
+            whole = _merged(whole, copy.deepcopy(wanted))
         whole["metadata"] |= {
             "uid": "-".join(key),
             "generation": self._generation.get(key, 1),
@@ -173,7 +173,7 @@ def _merged(below: Any, above: Any) -> Any:
             key: _merged(below[key], above[key]) if key in below and key in above else (above | below)[key]
             for key in {**below, **above}
         }
-    return copy.deepcopy(above)
+    return above
 
 
 def _leaves(one: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -27,6 +27,14 @@ from pathlib import Path
 NETWORK = "10.77.0"
 CLIENT = f"{NETWORK}.254"
 HTTP_PORT, ETCD_PORT, NATS_PORT = 8000, 2379, 4222
+WORKER = """\
+Worker-{name}:
+  component: dynamo_mocker.worker
+  model: {model}
+  served-model-name: m
+  rpc-host: {address}
+  restart: on-failure
+"""
 PATIENCE = 60.0
 """Seconds in which every step has to show its effect."""
 
@@ -194,10 +202,15 @@ def run(options: argparse.Namespace, folder: Path) -> int:
         )  # fmt: skip
 
         def worker(host: Host, name: str) -> None:
+            """Under `dynamo serve`, which starts it again if it loses its place in etcd."""
+            graph = folder / f"{name}.yaml"
+            graph.write_text(WORKER.format(name=name, model=options.model, address=host.address))
+            settings = [
+                f"--Common.{key.removeprefix('--')}={value}" for key, value in zip(*[iter(meeting)] * 2)
+            ]
             host.start(
-                name, sys.executable, "-m", "dynamo_mocker.worker", "--model", options.model,
-                "--served-model-name", "m", "--rpc-host", host.address, *meeting,
-            )  # fmt: skip
+                name, sys.executable, "-m", "dynamo_core.cli.main", "serve", graph, "--join", *settings
+            )
 
         worker(second, "a")
         took = wait_until(lambda: workers_of(url) == 1, "the first worker joins")
@@ -225,7 +238,9 @@ def run(options: argparse.Namespace, folder: Path) -> int:
         more(load, 50)
         load.end()
         for began, ended, how in load.failed:
-            print(f"  lost: asked {began - cut:+.1f} s from the cut, ended {ended - cut:+.1f}: {how}")
+            print(
+                f"  a request was lost: asked {began - cut:+.1f} s from the cut, ended {ended - cut:+.1f}: {how}"
+            )
         late = [began for began, _, _ in load.failed if began > healed or began < cut - PATIENCE]
         print(
             json.dumps({"answered": len(load.answered), "lost": len(load.failed), "unexplained": len(late)})

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_ENDED = "Endpoint service completed unexpectedly"
+"""What the Rust side says of a service that it runs, when discovery has given this process up."""
+
 
 class DistributedRuntime:
     """The Rust runtime of this process.
@@ -178,8 +181,8 @@ class DistributedRuntime:
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         lost = not self._stopping.is_set()
-        if running.done():
-            await running
+        if running.done() and (error := running.exception()) and not (lost and _ENDED in str(error)):
+            raise error
         await self.close()
         try:
             await running

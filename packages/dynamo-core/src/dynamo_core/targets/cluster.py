@@ -145,7 +145,7 @@ class Cluster:
                 method,
                 query_params=list((query or {}).items()),
                 header_params={"Accept": "application/json", "Content-Type": "application/apply-patch+yaml"},
-                body=None if body is None else json.dumps(body),
+                body=body,
                 auth_settings=["BearerToken"],
                 _preload_content=False,
                 _return_http_data_only=True,

@@ -155,8 +155,10 @@ def _normalized(name: str) -> str:
 
 
 def _module(package: str) -> str:
-    """The first component of a package, by its entry points."""
-    components = [
-        point.value for point in distribution(package).entry_points if point.group == "dynamo.components"
-    ]
-    return components[0] if components else "dynamo_core.cli.main"
+    """The worker of a package, or whatever component it has, by its entry points."""
+    found = {
+        point.name: point.value
+        for point in distribution(package).entry_points
+        if point.group == "dynamo.components"
+    }
+    return found.get(f"{package}-worker") or next(iter(found.values()), "dynamo_core.cli.main")
