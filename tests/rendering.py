@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
+from dynamo_core.args.parser import Values
+from dynamo_core.deploy.describe import Description, describe, describe_here
 from dynamo_core.deploy.gpus import Gpu, Inventory
 from dynamo_core.deploy.graph import GraphConfig, read_graph
 from dynamo_core.deploy.plan import make_plan
@@ -27,20 +30,12 @@ GRAPHS = sorted(
 )
 SCHEMAS = Path(__file__).with_name("schemas")
 PLANNED: dict[tuple[str, str], Plan] = {}
-"""The plans of examples by file and kind of site; making one asks each component in a process of its own."""
+"""The plans of examples by file and kind of site."""
 
 
 def name_of(path: Path) -> str:
     """`mocker/agg`."""
     return f"{path.parent.name}/{path.stem}"
-
-
-def one_process_for(path: Path) -> pytest.MarkDecorator:
-    """Lets one process of several run all tests of an example, which then plans it once."""
-    return pytest.mark.xdist_group(name_of(path))
-
-
-EXAMPLES = [pytest.param(path, id=name_of(path), marks=one_process_for(path)) for path in GRAPHS]
 
 
 def graph_of(path: Path) -> GraphConfig:
@@ -53,14 +48,21 @@ def eight_gpus() -> Inventory:
     return Inventory(tuple(Gpu(str(index), f"GPU-{index}") for index in range(8)))
 
 
+async def ask_here(component: str, python: str, values: Values, env: Mapping[str, str]) -> Description:
+    """Describe a component in this process, if it can be imported here: tests make many plans."""
+    if env or python != sys.executable or component.endswith(".py") or not find_spec(component):
+        return await describe(component, python, values, env)
+    return describe_here(component, values)
+
+
 def plan_of(graph: GraphConfig, target: str | None) -> Plan:
     """For a target, or for this machine."""
     site = HERE if target is None else find_target(target).site()
     key = (graph.source, repr(dataclasses.replace(site, name="", addresses=None)))
     if graph.source not in map(str, GRAPHS):
-        return make_plan(graph, inventory=eight_gpus, site=site)
+        return make_plan(graph, ask=ask_here, inventory=eight_gpus, site=site)
     if key not in PLANNED:
-        PLANNED[key] = make_plan(graph, inventory=eight_gpus, site=site)
+        PLANNED[key] = make_plan(graph, ask=ask_here, inventory=eight_gpus, site=site)
     return PLANNED[key]
 
 

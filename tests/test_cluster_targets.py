@@ -14,7 +14,6 @@ import pytest
 import yaml
 from rendering import (
     CONTAINERS,
-    EXAMPLES,
     GRAPHS,
     IN_IMAGES,
     ONE_POD,
@@ -97,7 +96,7 @@ def refused(target: str, graph: Any) -> str:
 
 
 @pytest.mark.parametrize("target", SCHEMA_OF)
-@pytest.mark.parametrize("path", EXAMPLES)
+@pytest.mark.parametrize("path", GRAPHS, ids=name_of)
 def test_every_field_is_one_that_the_target_knows(path: Path, target: str) -> None:
     if target in ONE_POD and path.stem != "agg":
         refused(target, graph_of(path))

@@ -14,7 +14,6 @@ import kubernetes_validate
 import pytest
 import yaml
 from rendering import (
-    EXAMPLES,
     GRAPHS,
     IN_IMAGES,
     ONE_POD,
@@ -24,7 +23,6 @@ from rendering import (
     graph_of,
     name_of,
     objects,
-    one_process_for,
     plan_of,
     rendered,
 )
@@ -61,7 +59,7 @@ def parser():
 """
 
 
-@pytest.fixture(scope="module", params=EXAMPLES)
+@pytest.fixture(scope="module", params=GRAPHS, ids=name_of)
 def graph(request: pytest.FixtureRequest) -> GraphConfig:
     return graph_of(request.param)
 
@@ -77,7 +75,7 @@ def cases() -> Iterator[Any]:
         for target in target_names():
             if target not in ONE_POD or path.stem == "agg":
                 case = f"{name_of(path)}-{target}"
-                yield pytest.param(path, target, id=case, marks=one_process_for(path))
+                yield pytest.param(path, target, id=case)
 
 
 @pytest.mark.parametrize(("path", "target"), cases())

@@ -189,8 +189,8 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     load = Load(url)
     try:
         etcd, nats = f"http://{first.address}:{ETCD_PORT}", f"nats://{first.address}:{NATS_PORT}"
-        meeting = ["--discovery-backend", "etcd", "--etcd-endpoints", etcd]
-        meeting += ["--event-plane", "nats", "--nats-server", nats]
+        place = {"discovery-backend": "etcd", "etcd-endpoints": etcd}
+        place |= {"event-plane": "nats", "nats-server": nats}
         first.start(
             "etcd", options.etcd, "--data-dir", folder / "etcd", "--listen-client-urls", etcd,
             "--advertise-client-urls", etcd,
@@ -198,18 +198,23 @@ def run(options: argparse.Namespace, folder: Path) -> int:
         first.start("nats", options.nats, "--addr", first.address, "--port", NATS_PORT)
         first.start(
             "frontend", sys.executable, "-m", "dynamo_frontend", "--http-host", first.address,
-            "--http-port", HTTP_PORT, "--rpc-host", first.address, "--migration-limit", 3, *meeting,
+            "--http-port", HTTP_PORT, "--rpc-host", first.address, "--migration-limit", 3,
+            *(f"--{key}={value}" for key, value in place.items()),
         )  # fmt: skip
 
         def worker(host: Host, name: str) -> None:
             """Under `dynamo serve`, which starts it again if it loses its place in etcd."""
             graph = folder / f"{name}.yaml"
             graph.write_text(WORKER.format(name=name, model=options.model, address=host.address))
-            settings = [
-                f"--Common.{key.removeprefix('--')}={value}" for key, value in zip(*[iter(meeting)] * 2)
-            ]
             host.start(
-                name, sys.executable, "-m", "dynamo_core.cli.main", "serve", graph, "--join", *settings
+                name,
+                sys.executable,
+                "-m",
+                "dynamo_core.cli.main",
+                "serve",
+                graph,
+                "--join",
+                *(f"--Common.{key}={value}" for key, value in place.items()),
             )
 
         worker(second, "a")
@@ -238,9 +243,8 @@ def run(options: argparse.Namespace, folder: Path) -> int:
         more(load, 50)
         load.end()
         for began, ended, how in load.failed:
-            print(
-                f"  a request was lost: asked {began - cut:+.1f} s from the cut, ended {ended - cut:+.1f}: {how}"
-            )
+            when = f"asked {began - cut:+.1f} s from the cut, ended {ended - cut:+.1f} s"
+            print(f"  a request was lost: {when}: {how}")
         late = [began for began, _, _ in load.failed if began > healed or began < cut - PATIENCE]
         print(
             json.dumps({"answered": len(load.answered), "lost": len(load.failed), "unexplained": len(late)})
