@@ -152,7 +152,10 @@ class VllmBase(BaseWorker):
         yield await embed(self.engine, request, context.id(), self._lora(request))
 
     def _build(self) -> AsyncLLM:
-        with importing_ahead("vllm.v1.engine.core") if _spawns() else contextlib.nullcontext():
+        # Halves of a pair have been seen to stall for longer with it, two engines on two cores; why is open.
+        is_half = isinstance(self.settings, TransferSettings)
+        ahead = _spawns() and not is_half
+        with importing_ahead("vllm.v1.engine.core") if ahead else contextlib.nullcontext():
             with engine_import("vllm", fix=INSTALL):
                 from dynamo_vllm.engine import start_engine
 
