@@ -56,7 +56,11 @@ class ApiServer:
         """By object: what each owner wants in it."""
         self.status: Callable[[Object, int], Object] = lambda live, looks: {}
         """The status of an object, by how often it was looked at since it was applied."""
+        self.old_pods: list[Object] = []
         self.pods: list[Object] = []
+        """Those that there are once something has been applied."""
+        self.forbidden: set[str] = set()
+        """Kinds, by their names in paths, that nobody may read or write."""
         self.unknown: set[str] = set()
         """Groups that this cluster does not have."""
         self.lingering = 0
@@ -95,6 +99,8 @@ class ApiServer:
         if found is None or found["version"].split("/")[0] in self.unknown:
             raise Problem(404, "the server could not find the requested resource")
         key = (found["space"] or "", found["plural"], found["name"] or "")
+        if found["plural"] in self.forbidden:
+            raise Problem(403, f"{found['plural']} is forbidden")
         with self._lock:
             self.requests.append(f"{method} {url}")
             if method == "GET" and not found["name"]:
@@ -114,7 +120,7 @@ class ApiServer:
     def _list(self, key: Key, query: dict[str, str]) -> Object:
         wanted = dict(pair.split("=") for pair in query.get("labelSelector", "").split(",") if pair)
         if key[1] == "pods":
-            items = self.pods
+            items = self.old_pods + (self.pods if self.applied else [])
         else:
             items = [self.live(one) for one in self.applied if one[:2] == key[:2]]
         items = [one for one in items if wanted.items() <= one["metadata"].get("labels", {}).items()]

@@ -111,6 +111,10 @@ def odd(tmp_path: Path) -> str:
         (["odd", "--without", "Missing_Thing"], "local-thing==2+cpu are builds that pip's own index may not"),
         (["nothing"], "dynamo-nothing is not installed here"),
         (["a b"], "'a b' is no package"),
+        (
+            ["mocker", "--index", "https://me:hf_1@i.example/simple"],
+            "--index has a user or a password for i.exam",
+        ),
         (["mocker", "-o", "/tmp/elsewhere"], "-o /tmp/elsewhere is outside of"),  # noqa: S108
         (["odd", "--without", "missing-thing", "--index", "http://i"], "there is no packages/dynamo-odd in"),
     ],
@@ -121,4 +125,5 @@ def test_mistakes(words: list[str], said: str, odd: str) -> None:
     assert said in done.stderr
     assert "fix: " in done.stderr
     assert "Traceback" not in done.stderr
+    assert "hf_1" not in done.stderr
     assert not (ROOT / "images" / words[0]).exists()

@@ -132,6 +132,7 @@ Worker:
     shared-memory: 16Gi
     node-selector: {gpu: h100}
     tolerations: [{key: nvidia.com/gpu, operator: Exists}]
+    service-account: robot
     labels: {team: a}
     annotations: {why: test}
 """
@@ -140,7 +141,7 @@ Worker:
     written = "".join(files.values())
     for wanted in ("registry", "Always", "hugging-face", "models", "16Gi", "h100", "nvidia.com/gpu", "8Gi"):
         assert wanted in written, wanted
-    for wanted in ("team: a", "why: test", "replicas: 3"):
+    for wanted in ("team: a", "why: test", "replicas: 3", ": robot"):
         assert wanted in written, wanted
     container = dict(CONTAINERS[target](files))["worker"]
     said = next(one for one in container["env"] if one["name"] == "SAY")["value"]

@@ -197,6 +197,24 @@ def test_pods_that_refuse_their_settings_are_not_waited_for(deploying: Deploying
     assert "not ready: g-frontend, g-worker; it stays as it is, dynamo deploy --delete" in done.stdout
 
 
+def test_pods_that_are_replaced_are_no_news(deploying: Deploying) -> None:
+    """The way out of wrong settings is to deploy right ones; the old pods are there until then."""
+    deploying.ready()
+    ended = {"terminated": {"exitCode": 2, "reason": "Error"}}
+    deploying.api.old_pods = [pod("g-worker-0", lastState=ended)]
+    done = deploying.run("--yes")
+    assert done.returncode == 0
+    assert "g-worker-0" not in done.stdout
+
+
+def test_kinds_are_somebody_elses_work_where_nobody_may_look(deploying: Deploying) -> None:
+    deploying.ready()
+    deploying.api.forbidden = {"customresourcedefinitions"}
+    done = deploying.run("--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "CustomResourceDefinition" not in done.stdout
+
+
 def test_what_keeps_pods_from_starting_is_told(deploying: Deploying) -> None:
     deploying.api.status = lambda live, looks: status_of(live, ready=False)
     waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}
@@ -281,6 +299,16 @@ class TestWhatIsWrong:
         said = self.refused(deploying)
         assert "no answer from the API server of double: " in said
         assert "Connection refused" in said
+
+    def test_a_kubeconfig_that_is_none(self, deploying: Deploying) -> None:
+        deploying.kubeconfig.write_text("a: [")
+        assert "no cluster is configured: " in self.refused(deploying)
+
+    def test_a_right_that_is_missing(self, deploying: Deploying) -> None:
+        deploying.api.forbidden = {"deployments"}
+        said = self.refused(deploying)
+        assert "the API server says 403 to /apis/apps/v1/namespaces/prod/deployments" in said
+        assert "fix: ask for the right" in said
 
     def test_no_cluster(self, deploying: Deploying, tmp_path: Path) -> None:
         said = self.refused(deploying, "--kubeconfig", str(tmp_path / "none"))

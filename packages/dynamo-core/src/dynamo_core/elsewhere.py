@@ -16,7 +16,7 @@ def has_own_files() -> bool:
 
 
 @contextlib.contextmanager
-def in_an_image(yes: bool = True) -> Iterator[None]:
+def in_an_image(yes: bool) -> Iterator[None]:
     """Check what will run so."""
     token = _has_own_files.set(yes)
     try:

@@ -6,7 +6,7 @@ import argparse
 import difflib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import yaml
@@ -18,12 +18,13 @@ from dynamo_core.deploy.graph import read_graph, split_overrides
 from dynamo_core.errors import UserError
 from dynamo_core.printing import emit, visible
 from dynamo_core.targets import Files, Target, find_target
-from dynamo_core.targets.cluster import Cluster, Refused
+from dynamo_core.targets.cluster import FORBIDDEN, Cluster, Refused
 from dynamo_core.targets.kubernetes import GRAPH, MANAGED_BY
 from dynamo_core.targets.pods import Object
 from dynamo_core.targets.rollout import progress_of, troubles_of
 
 CRD = "CustomResourceDefinition"
+POD = ("v1", "Pod")
 PERIOD = 2.0
 """Seconds between two looks at a cluster."""
 OF_SERVER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid", "selfLink")
@@ -70,7 +71,7 @@ def main(argv: list[str]) -> int:
     wanted = [] if options.delete else _objects(render(target, graph, name, argv))
     cluster = Cluster.connect(options.kubeconfig, options.context, options.kube_namespace)
     emit(f"{cluster.name}, namespace {cluster.namespace}, graph {name}")
-    wanted = [one for one in wanted if one["kind"] != CRD or cluster.find(one) is None]
+    wanted = [one for one in wanted if one["kind"] != CRD or _is_missing(cluster, one)]
     obsolete = _obsolete(cluster, target, name, wanted)
     changes = list(_changes(cluster, wanted, force=options.force_conflicts)) + [
         f"- {_title(one)}" for one in obsolete
@@ -83,6 +84,7 @@ def main(argv: list[str]) -> int:
         return 0
     if changes and not _is_wanted(options):
         return 1
+    old_pods = _pods(cluster, target, name) if changes else set()
     for one in wanted:
         cluster.apply(one, force=options.force_conflicts)
     for one in obsolete:
@@ -92,7 +94,21 @@ def main(argv: list[str]) -> int:
     deadline = time.monotonic() + options.timeout
     if options.delete:
         return _wait_gone(cluster, obsolete, deadline)
-    return _wait_ready(cluster, target, name, wanted, deadline)
+    return _wait_ready(cluster, target, name, wanted, old_pods, deadline)
+
+
+def _is_missing(cluster: Cluster, definition: Object) -> bool:
+    """Whether a kind has to be defined; where one may not look, somebody else sees to it."""
+    try:
+        return cluster.find(definition) is None
+    except Refused as error:
+        if error.status != FORBIDDEN:
+            raise
+        return False
+
+
+def _pods(cluster: Cluster, target: Target, name: str) -> set[str]:
+    return {pod["metadata"]["name"] for pod in cluster.list(POD, target.pods_of(name))}
 
 
 def _objects(files: Files) -> list[Object]:
@@ -153,9 +169,17 @@ def _is_wanted(options: argparse.Namespace) -> bool:
 
 
 def _wait_ready(
-    cluster: Cluster, target: Target, name: str, wanted: Sequence[Object], deadline: float
+    cluster: Cluster,
+    target: Target,
+    name: str,
+    wanted: Sequence[Object],
+    old_pods: Collection[str],
+    deadline: float,
 ) -> int:
-    """Tell each change until everything is ready; 1 if that takes too long or cannot be."""
+    """Tell each change until everything is ready; 1 if that takes too long or cannot be.
+
+    What is wrong with `old_pods`, which are about to be replaced, is no news.
+    """
     said: set[str] = set()
     working = [one for one in wanted if progress_of({**one, "status": {}})]
     while True:
@@ -164,7 +188,8 @@ def _wait_ready(
             _say_once(str(part), said)
         if all(part.is_done for part in found):
             return 0
-        troubles = list(troubles_of(cluster.list(("v1", "Pod"), target.pods_of(name))))
+        pods = cluster.list(POD, target.pods_of(name))
+        troubles = list(troubles_of([pod for pod in pods if pod["metadata"]["name"] not in old_pods]))
         for trouble in troubles:
             _say_once(f"  {trouble}", said)
         late = [part.name for part in found if not part.is_done]

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from dynamo_core import environment
 from dynamo_core.errors import UserError
 from dynamo_core.targets.pods import Object
@@ -36,7 +38,7 @@ PATHS: Mapping[tuple[str, str], str] = {
     ("serving.kserve.io/v1alpha2", "LLMInferenceService"): "llminferenceservices",
 }
 """Kinds by version, with their names in paths."""
-NOT_FOUND, CONFLICT, INVALID, UNAUTHORIZED, FORBIDDEN = 404, 409, 422, 401, 403
+NOT_FOUND, CONFLICT, UNAUTHORIZED, FORBIDDEN = 404, 409, 401, 403
 TIMEOUT = 30.0
 """Seconds for one request."""
 
@@ -56,7 +58,7 @@ class Cluster:
         self._api = api
         self.namespace = namespace
         self.name = name
-        """Of the context, or the address of the server."""
+        """Of the context."""
 
     @classmethod
     def connect(cls, kubeconfig: Path | None, context: str | None, namespace: str | None) -> Cluster:
@@ -75,7 +77,7 @@ class Cluster:
         try:
             contexts, active = config.list_kube_config_contexts(where)
             config.load_kube_config(where, context)
-        except (config.ConfigException, OSError) as error:
+        except (config.ConfigException, OSError, yaml.YAMLError) as error:
             if not is_in_pod:
                 raise UserError(
                     f"no cluster is configured: {error}", fix="give --kubeconfig FILE, or --context NAME"
@@ -158,6 +160,11 @@ class Cluster:
             raise UserError(
                 f"no answer from the API server of {self.name}: {_innermost(error)}",
                 fix="check that the cluster runs and is reached from here: kubectl version",
+            ) from None
+        except ValueError:
+            raise UserError(
+                f"{path} of {self.name} answers with something else than JSON, as no API server does",
+                fix="check the server's address in the kubeconfig",
             ) from None
         return found
 

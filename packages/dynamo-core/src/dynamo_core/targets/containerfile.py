@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, packages_distributions
+from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -46,6 +47,12 @@ class Image:
 
         What is `without` is left out with all that only it needs.
         """
+        if secret := [index for index in indexes if urlsplit(index).password or urlsplit(index).username]:
+            raise UserError(
+                f"--index has a user or a password for {urlsplit(secret[0]).hostname}, which would stand in "
+                "the image",
+                fix="give the address alone, and pip's own configuration to the build as a secret mount",
+            )
         wanted = [Requirement(CORE), *(_package(name) for name in names)]
         packages = list(dict.fromkeys(each.name for each in wanted))
         problems: list[str] = []

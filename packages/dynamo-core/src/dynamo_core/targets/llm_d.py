@@ -29,6 +29,7 @@ class LlmD(Target):
         plan = rendering.plan
         pod = Pod.of(plan, "llm-d", list(problems_of_model(plan)))
         spec = pod.spec([_container(one) for one in pod.containers("frontend")])
+        account = spec.pop("serviceAccountName", None)  # which the chart writes itself
         decode: Object = {
             "create": True,
             "replicas": pod.worker.replicas,
@@ -53,7 +54,7 @@ class LlmD(Target):
             "decode": {**decode, "extraConfig": for_helm(spec)},
             "prefill": {"create": False},
         }
-        if account := pod.worker.container.service_account:
+        if account:
             values["serviceAccountOverride"] = account
         return {"values.yaml": rendering.header() + as_yaml([values])}
 

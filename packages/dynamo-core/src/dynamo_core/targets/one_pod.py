@@ -77,7 +77,9 @@ class Pod:
         """Their pod."""
         spec = pod_spec([self.worker, self.frontend], containers)
         spec.setdefault("volumes", []).append({"name": "dynamo", "emptyDir": {"medium": "Memory"}})
-        return {"automountServiceAccountToken": False, **spec}
+        account = self.worker.container.service_account or self.frontend.container.service_account
+        identity = {"serviceAccountName": account} if account else {"automountServiceAccountToken": False}
+        return {**identity, **spec}
 
 
 def _problems(plan: Plan, target: str) -> Iterator[str]:
