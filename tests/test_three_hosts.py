@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from dynamo_core.testing.processes import Running
+from dynamo_core.testing.servers import Etcd
 
 pytest_plugins = ["dynamo_core.testing.plugin"]
 
@@ -42,3 +46,18 @@ def test_hosts_come_and_go_and_nothing_is_lost_but_what_was_on_them(tiny_model: 
     assert counts["answered"] > 200
     assert counts["lost"] <= CLIENTS, done.stdout
     assert counts["unexplained"] == 0, done.stdout
+
+
+def test_a_simulated_worker_that_has_lost_its_place_says_so(tmp_path: Path, tiny_model: Path) -> None:
+    """Which is what happens to the worker of a host that was cut off."""
+    command = [sys.executable, "-m", "dynamo_mocker.worker", "--model", str(tiny_model)]
+    with Etcd(tmp_path / "etcd") as etcd:
+        worker = Running([*command, *etcd.flags], {"ETCD_LEASE_TTL": "2"})
+        try:
+            worker.wait_for_line("is ready")
+            etcd.end(signal.SIGKILL)
+            assert worker.wait() == 1
+        finally:
+            worker.close()
+    assert "error: this process is no longer registered in etcd" in worker.output
+    assert "Traceback" not in worker.output
